@@ -1,0 +1,1 @@
+//! Octave convolution for Burn.

@@ -1,0 +1,1 @@
+//! Octave ResNets for Burn.
