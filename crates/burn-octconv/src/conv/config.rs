@@ -1,0 +1,308 @@
+use alloc::format;
+
+use burn::{
+    config::Config,
+    nn::{Initializer, PaddingConfig2d},
+    tensor::Device,
+};
+
+use super::OctConv2d;
+use crate::{
+    ChannelSplit, OctConvError,
+    ops::{OctConvOptions, composed::same_padding},
+};
+
+/// How the H→L path goes down one octave.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum Downsample {
+    /// 2×2 average pooling before the convolution: the paper's choice.
+    Average,
+    /// 2×2 max pooling before the convolution.
+    Max,
+    /// The convolution itself has stride 2. The paper found that this shifts the two frequencies
+    /// against each other (section 3.3).
+    Strided,
+}
+
+/// How the L→H path goes up one octave.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum Upsample {
+    /// Nearest neighbour, after the convolution: the paper's choice.
+    Nearest,
+    /// Bilinear between pixel centres, after the convolution.
+    Bilinear,
+}
+
+/// Which paths exchange information between the frequencies; both, unless for an ablation.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum Exchange {
+    /// H→L and L→H.
+    Both,
+    /// H→L only.
+    HighToLow,
+    /// L→H only.
+    LowToHigh,
+    /// Neither: two independent convolutions.
+    Neither,
+}
+
+impl Exchange {
+    /// Whether the H→L path exists.
+    pub fn has_h2l(self) -> bool {
+        matches!(self, Self::Both | Self::HighToLow)
+    }
+
+    /// Whether the L→H path exists.
+    pub fn has_l2h(self) -> bool {
+        matches!(self, Self::Both | Self::LowToHigh)
+    }
+}
+
+/// Configuration of an [`OctConv2d`], in the manner of Burn's
+/// [`Conv2dConfig`](burn::nn::conv::Conv2dConfig).
+///
+/// ```
+/// use burn::tensor::Device;
+/// use burn_octconv::OctConv2dConfig;
+///
+/// let device = Device::default();
+/// // The first octave layer of a network reads a plain tensor …
+/// let first = OctConv2dConfig::new([64, 128], [3, 3]).with_alpha_in(0.0).init(&device);
+/// // … those in between have the same share on both sides …
+/// let middle = OctConv2dConfig::new([128, 128], [3, 3]).with_alpha(0.5).init(&device);
+/// // … and the last one returns to a plain tensor.
+/// let last = OctConv2dConfig::new([128, 256], [1, 1]).with_alpha_out(0.0).init(&device);
+/// ```
+#[derive(Config, Debug)]
+pub struct OctConv2dConfig {
+    /// The number of channels of both frequencies together, `[in, out]`.
+    pub channels: [usize; 2],
+    /// The size of the kernel, `[height, width]`.
+    pub kernel_size: [usize; 2],
+    /// The stride, `[1, 1]` or `[2, 2]`.
+    #[config(default = "[1, 1]")]
+    pub stride: [usize; 2],
+    /// Spacing between kernel elements, `[height, width]`.
+    #[config(default = "[1, 1]")]
+    pub dilation: [usize; 2],
+    /// Groups of every path; they must divide the channels of each frequency. With
+    /// `groups = in = out` the layer is depthwise and has no exchange paths.
+    #[config(default = "1")]
+    pub groups: usize,
+    /// The padding. Anything but `Same` (or its explicit equal) would misalign the two
+    /// resolutions and is refused, unless only one path exists.
+    #[config(default = "PaddingConfig2d::Same")]
+    pub padding: PaddingConfig2d,
+    /// If a bias should be added to the output: one per output channel.
+    #[config(default = true)]
+    pub bias: bool,
+    /// The initialisation, with fan-in and fan-out of the whole vanilla layer, so that the sum of
+    /// two paths has the variance of one vanilla convolution.
+    #[config(
+        default = "Initializer::KaimingUniform { gain: 0.577_350_269_189_625_8, fan_out_only: false }"
+    )]
+    pub initializer: Initializer,
+    /// Share of low-frequency input channels, in `[0, 1]`; 0 for the first octave layer.
+    #[config(default = "0.5")]
+    pub alpha_in: f64,
+    /// Share of low-frequency output channels, in `[0, 1]`; 0 for the last octave layer.
+    #[config(default = "0.5")]
+    pub alpha_out: f64,
+    /// With stride 2, whether the convolutions themselves are strided. By default (`false`) both
+    /// inputs are average-pooled and then convolved with stride 1, as the paper does.
+    #[config(default = false)]
+    pub strided: bool,
+    /// How H→L goes down one octave.
+    #[config(default = "Downsample::Average")]
+    pub downsample: Downsample,
+    /// How L→H goes up one octave.
+    #[config(default = "Upsample::Nearest")]
+    pub upsample: Upsample,
+    /// Which exchange paths exist.
+    #[config(default = "Exchange::Both")]
+    pub exchange: Exchange,
+}
+
+/// What is known about a layer once its configuration has been checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub input: ChannelSplit,
+    pub output: ChannelSplit,
+    pub h2h: bool,
+    pub h2l: bool,
+    pub l2h: bool,
+    pub l2l: bool,
+    pub options: OctConvOptions,
+}
+
+impl OctConv2dConfig {
+    /// Sets the same share of low-frequency channels on both sides.
+    pub fn with_alpha(self, alpha: f64) -> Self {
+        self.with_alpha_in(alpha).with_alpha_out(alpha)
+    }
+
+    /// Whether the layer is depthwise: one filter per channel, no exchange paths.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.channels == [self.groups; 2]
+    }
+
+    /// Checks the configuration without building the layer.
+    ///
+    /// # Errors
+    ///
+    /// The first [`OctConvError`] found.
+    pub fn validate(&self) -> Result<(), OctConvError> {
+        self.plan().map(drop)
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is invalid; [`OctConv2dConfig::try_init`] returns the error instead.
+    pub fn init(&self, device: &Device) -> OctConv2d {
+        self.try_init(device).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// The first [`OctConvError`] found in the configuration.
+    pub fn try_init(&self, device: &Device) -> Result<OctConv2d, OctConvError> {
+        Ok(OctConv2d::from_plan(self, self.plan()?, device))
+    }
+
+    pub(crate) fn plan(&self) -> Result<Plan, OctConvError> {
+        self.check_sizes()?;
+        let input = ChannelSplit::named(self.channels[0], self.alpha_in, "alpha_in")?;
+        let output = ChannelSplit::named(self.channels[1], self.alpha_out, "alpha_out")?;
+        let depthwise = self.is_depthwise();
+        if depthwise {
+            if input != output {
+                return Err(OctConvError::Depthwise {
+                    channels: self.groups,
+                    alpha_in: self.alpha_in,
+                    alpha_out: self.alpha_out,
+                });
+            }
+        } else {
+            self.check_groups(input, output)?;
+        }
+
+        let path = |from: usize, to: usize, wanted: bool| from > 0 && to > 0 && wanted;
+        let plan = Plan {
+            h2h: path(input.high, output.high, true),
+            h2l: path(
+                input.high,
+                output.low,
+                self.exchange.has_h2l() && !depthwise,
+            ),
+            l2h: path(
+                input.low,
+                output.high,
+                self.exchange.has_l2h() && !depthwise,
+            ),
+            l2l: path(input.low, output.low, true),
+            input,
+            output,
+            options: self.options(),
+        };
+        self.check_reachable(&plan)?;
+        self.check_padding(&plan)?;
+        Ok(plan)
+    }
+
+    fn check_sizes(&self) -> Result<(), OctConvError> {
+        let sizes = [
+            ("channels", &self.channels),
+            ("kernel_size", &self.kernel_size),
+            ("dilation", &self.dilation),
+        ];
+        for (name, value) in sizes {
+            if value.contains(&0) {
+                let value = format!("{value:?}");
+                return Err(OctConvError::Zero { name, value });
+            }
+        }
+        if self.groups == 0 {
+            return Err(OctConvError::Zero {
+                name: "groups",
+                value: "0".into(),
+            });
+        }
+        match self.stride {
+            [1, 1] | [2, 2] => Ok(()),
+            stride => Err(OctConvError::Stride { stride }),
+        }
+    }
+
+    fn check_groups(&self, input: ChannelSplit, output: ChannelSplit) -> Result<(), OctConvError> {
+        let counts = [input.high, input.low, output.high, output.low];
+        if counts.iter().all(|c| c.is_multiple_of(self.groups)) {
+            return Ok(());
+        }
+        Err(OctConvError::Groups {
+            groups: self.groups,
+            high_in: input.high,
+            low_in: input.low,
+            high_out: output.high,
+            low_out: output.low,
+        })
+    }
+
+    fn check_reachable(&self, plan: &Plan) -> Result<(), OctConvError> {
+        let unreachable = |group, path| OctConvError::Unreachable {
+            group,
+            path,
+            alpha_in: self.alpha_in,
+            alpha_out: self.alpha_out,
+        };
+        if plan.output.high > 0 && !plan.h2h && !plan.l2h {
+            return Err(unreachable("high", "L→H"));
+        }
+        if plan.output.low > 0 && !plan.l2l && !plan.h2l {
+            return Err(unreachable("low", "H→L"));
+        }
+        Ok(())
+    }
+
+    fn check_padding(&self, plan: &Plan) -> Result<(), OctConvError> {
+        let paths = [plan.h2h, plan.h2l, plan.l2h, plan.l2l];
+        let same = self.same();
+        let padding = plan.options.padding;
+        if padding == same || paths.into_iter().filter(|&p| p).count() == 1 {
+            return Ok(());
+        }
+        Err(OctConvError::Padding {
+            padding,
+            same,
+            kernel_size: self.kernel_size,
+            dilation: self.dilation,
+        })
+    }
+
+    fn options(&self) -> OctConvOptions {
+        OctConvOptions {
+            stride: self.stride[0],
+            strided: self.strided,
+            padding: match self.padding {
+                PaddingConfig2d::Same => self.same(),
+                PaddingConfig2d::Valid => [(0, 0); 2],
+                PaddingConfig2d::Explicit(top, left, bottom, right) => {
+                    [(top, bottom), (left, right)]
+                }
+            },
+            same: self.padding == PaddingConfig2d::Same,
+            dilation: self.dilation,
+            downsample: self.downsample,
+            upsample: self.upsample,
+        }
+    }
+
+    /// The padding that keeps the size at stride 1.
+    fn same(&self) -> [(usize, usize); 2] {
+        // At stride 1 the padding does not depend on the size.
+        [0, 1].map(|axis| same_padding(self.kernel_size[axis], self.dilation[axis], 1, 1))
+    }
+}

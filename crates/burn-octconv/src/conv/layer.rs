@@ -1,0 +1,178 @@
+use alloc::{format, string::String};
+
+use burn::{
+    module::{Content, DisplaySettings, Module, ModuleDisplay, Param},
+    tensor::{Device, Tensor},
+};
+
+use super::{OctConv2dConfig, config::Plan};
+use crate::{
+    ChannelSplit, FeatureError, OctFeatures,
+    ops::{self, OctConvOptions, OctKernels},
+};
+
+/// Octave convolution over a multi-frequency feature map.
+///
+/// The four kernels together are one vanilla kernel
+/// `[channels_out, channels_in / groups, kernel_height, kernel_width]` cut in four, so the number
+/// of parameters does not depend on α. A path whose group has no channels has no kernel.
+///
+/// ```text
+/// Y^H = f(X^H; W^{H→H}) + upsample(f(X^L; W^{L→H}), 2)
+/// Y^L = f(X^L; W^{L→L}) + f(pool(X^H, 2); W^{H→L})
+/// ```
+///
+/// Source: Chen et al., "Drop an Octave", equation 2, <https://arxiv.org/abs/1904.05049>.
+/// Built by [`OctConv2dConfig`].
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct OctConv2d {
+    /// H→H kernel, `[channels_high_out, channels_high_in / groups, kernel_height, kernel_width]`.
+    pub h2h: Option<Param<Tensor<4>>>,
+    /// H→L kernel, `[channels_low_out, channels_high_in / groups, kernel_height, kernel_width]`.
+    pub h2l: Option<Param<Tensor<4>>>,
+    /// L→H kernel, `[channels_high_out, channels_low_in / groups, kernel_height, kernel_width]`.
+    pub l2h: Option<Param<Tensor<4>>>,
+    /// L→L kernel, `[channels_low_out, channels_low_in / groups, kernel_height, kernel_width]`.
+    pub l2l: Option<Param<Tensor<4>>>,
+    /// Bias of the high output, `[channels_high_out]`.
+    pub bias_high: Option<Param<Tensor<1>>>,
+    /// Bias of the low output, `[channels_low_out]`.
+    pub bias_low: Option<Param<Tensor<1>>>,
+    /// Input channels by frequency.
+    #[module(skip)]
+    pub input: ChannelSplit,
+    /// Output channels by frequency.
+    #[module(skip)]
+    pub output: ChannelSplit,
+    /// The size of the kernel, `[height, width]`.
+    #[module(skip)]
+    pub kernel_size: [usize; 2],
+    /// Groups of every path (the number of channels of each, if the layer is depthwise).
+    #[module(skip)]
+    pub groups: usize,
+    /// Everything else that decides how the layer is computed.
+    #[module(skip)]
+    pub options: OctConvOptions,
+}
+
+impl OctConv2d {
+    pub(super) fn from_plan(config: &OctConv2dConfig, plan: Plan, device: &Device) -> Self {
+        let [channels_in, channels_out] = config.channels;
+        let [height, width] = config.kernel_size;
+        let groups = config.groups;
+        let fan_in = channels_in / groups * height * width;
+        let fan_out = channels_out / groups * height * width;
+        let depthwise = config.is_depthwise();
+
+        let kernel = |exists: bool, to: usize, from: usize| {
+            let from = if depthwise { 1 } else { from / groups };
+            exists.then(|| {
+                config.initializer.init_with(
+                    [to, from, height, width],
+                    Some(fan_in),
+                    Some(fan_out),
+                    device,
+                )
+            })
+        };
+        let bias = |channels: usize| {
+            (config.bias && channels > 0).then(|| {
+                config
+                    .initializer
+                    .init_with([channels], Some(fan_in), Some(fan_out), device)
+            })
+        };
+        Self {
+            h2h: kernel(plan.h2h, plan.output.high, plan.input.high),
+            h2l: kernel(plan.h2l, plan.output.low, plan.input.high),
+            l2h: kernel(plan.l2h, plan.output.high, plan.input.low),
+            l2l: kernel(plan.l2l, plan.output.low, plan.input.low),
+            bias_high: bias(plan.output.high),
+            bias_low: bias(plan.output.low),
+            input: plan.input,
+            output: plan.output,
+            kernel_size: config.kernel_size,
+            groups,
+            options: plan.options,
+        }
+    }
+
+    /// Applies the convolution. A plain tensor is a feature map without a low group.
+    ///
+    /// # Shapes
+    ///
+    /// - input: high `[batch, channels_high_in, height, width]`,
+    ///   low `[batch, channels_low_in, ⌈height / 2⌉, ⌈width / 2⌉]`
+    /// - output: high `[batch, channels_high_out, ⌈height / stride⌉, ⌈width / stride⌉]`, low one
+    ///   octave below
+    ///
+    /// # Panics
+    ///
+    /// If the groups of the input are not those that the layer was built for;
+    /// [`OctConv2d::check`] tells beforehand.
+    pub fn forward(&self, input: impl Into<OctFeatures>) -> OctFeatures {
+        let input = input.into();
+        self.check(&input).unwrap_or_else(|e| panic!("{e}"));
+        ops::octconv2d(input, self.kernels(), &self.options)
+    }
+
+    /// Whether `input` has the channels that the layer was built for.
+    ///
+    /// # Errors
+    ///
+    /// [`FeatureError::Channels`] with the expected and the actual counts.
+    pub fn check(&self, input: &OctFeatures) -> Result<(), FeatureError> {
+        let [high, low] = input.channels();
+        if [high, low] == [self.input.high, self.input.low] {
+            return Ok(());
+        }
+        Err(FeatureError::Channels {
+            expected_high: self.input.high,
+            expected_low: self.input.low,
+            high,
+            low,
+        })
+    }
+
+    /// The kernels and biases as tensors.
+    pub fn kernels(&self) -> OctKernels {
+        let value = |param: &Option<Param<Tensor<4>>>| param.as_ref().map(Param::val);
+        let bias = |param: &Option<Param<Tensor<1>>>| param.as_ref().map(Param::val);
+        OctKernels {
+            h2h: value(&self.h2h),
+            h2l: value(&self.h2l),
+            l2h: value(&self.l2h),
+            l2l: value(&self.l2l),
+            bias_high: bias(&self.bias_high),
+            bias_low: bias(&self.bias_low),
+        }
+    }
+}
+
+impl ModuleDisplay for OctConv2d {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new()
+            .with_new_line_after_attribute(false)
+            .optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        let split = |s: &ChannelSplit| format!("{} ({} high + {} low)", s.total(), s.high, s.low);
+        let options = &self.options;
+        let stride = match (options.stride, options.strided) {
+            (1, _) => String::from("1"),
+            (_, false) => String::from("2 (pooled)"),
+            (_, true) => String::from("2 (strided)"),
+        };
+        content
+            .add("ch_in", &split(&self.input))
+            .add("ch_out", &split(&self.output))
+            .add("kernel_size", &format!("{:?}", self.kernel_size))
+            .add("stride", &stride)
+            .add("dilation", &format!("{:?}", options.dilation))
+            .add("groups", &self.groups)
+            .add("padding", &format!("{:?}", options.padding))
+            .optional()
+    }
+}

@@ -1,0 +1,5 @@
+mod config;
+mod layer;
+
+pub use config::{Downsample, Exchange, OctConv2dConfig, Upsample};
+pub use layer::OctConv2d;

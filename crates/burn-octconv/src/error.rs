@@ -1,0 +1,141 @@
+use alloc::string::String;
+
+use thiserror::Error;
+
+/// Why a configuration cannot be built into a layer.
+///
+/// Every message names the offending value and what to use instead.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum OctConvError {
+    /// A ratio outside `[0, 1]`, or not a number.
+    #[error("{name} is {value}: the share of low-frequency channels must lie in [0, 1]")]
+    Alpha {
+        /// Which ratio: `alpha_in` or `alpha_out`.
+        name: &'static str,
+        /// The value given.
+        value: f64,
+    },
+    /// A size that must be at least one is zero.
+    #[error("{name} is {value}: it must be at least 1")]
+    Zero {
+        /// What is zero.
+        name: &'static str,
+        /// The value given, as it was written.
+        value: String,
+    },
+    /// A stride other than `[1, 1]` or `[2, 2]`.
+    #[error(
+        "stride is {stride:?}: an octave convolution has stride [1, 1] or [2, 2], the same on both axes"
+    )]
+    Stride {
+        /// The stride given, `[height, width]`.
+        stride: [usize; 2],
+    },
+    /// Padding that would shift or resize the two resolutions against each other.
+    #[error(
+        "padding (top, bottom), (left, right) = {padding:?} does not keep the two resolutions aligned \
+         for kernel {kernel_size:?} and dilation {dilation:?}: use PaddingConfig2d::Same, that is {same:?}"
+    )]
+    Padding {
+        /// The padding given.
+        padding: [(usize, usize); 2],
+        /// The padding that is needed.
+        same: [(usize, usize); 2],
+        /// Kernel size, `[height, width]`.
+        kernel_size: [usize; 2],
+        /// Dilation, `[height, width]`.
+        dilation: [usize; 2],
+    },
+    /// Groups that do not divide the channels of every frequency group.
+    #[error(
+        "groups = {groups} must divide the channels of every frequency group, which are \
+         high in {high_in}, low in {low_in}, high out {high_out}, low out {low_out}: \
+         change groups, the channels, or alpha"
+    )]
+    Groups {
+        /// The number of groups given.
+        groups: usize,
+        /// High-frequency input channels.
+        high_in: usize,
+        /// Low-frequency input channels.
+        low_in: usize,
+        /// High-frequency output channels.
+        high_out: usize,
+        /// Low-frequency output channels.
+        low_out: usize,
+    },
+    /// A depthwise convolution whose input and output are split differently.
+    #[error(
+        "a depthwise convolution (groups = channels = {channels}) cannot move channels between \
+         frequencies: alpha_in = {alpha_in} must equal alpha_out = {alpha_out}"
+    )]
+    Depthwise {
+        /// The number of channels.
+        channels: usize,
+        /// Share of low-frequency input channels.
+        alpha_in: f64,
+        /// Share of low-frequency output channels.
+        alpha_out: f64,
+    },
+    /// An output group that no path reaches, because the exchange that fed it is switched off.
+    #[error(
+        "the {group}-frequency output has no input: alpha_in = {alpha_in}, alpha_out = {alpha_out} \
+         need the {path} path, which is switched off"
+    )]
+    Unreachable {
+        /// `high` or `low`.
+        group: &'static str,
+        /// The name of the missing path.
+        path: &'static str,
+        /// Share of low-frequency input channels.
+        alpha_in: f64,
+        /// Share of low-frequency output channels.
+        alpha_out: f64,
+    },
+}
+
+/// Why two tensors do not form one multi-frequency feature map, or do not fit a layer.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum FeatureError {
+    /// Neither group is there.
+    #[error("a feature map needs a high-frequency group, a low-frequency group, or both")]
+    Empty,
+    /// The low group is not one octave below the full resolution.
+    #[error(
+        "a low-frequency group for a full resolution of {size:?} has shape \
+         [{batch}, channels, {}, {}], not {low:?}", size[0].div_ceil(2), size[1].div_ceil(2)
+    )]
+    Resolution {
+        /// Full resolution, `[height, width]`.
+        size: [usize; 2],
+        /// Batch size of the high group (or of the low one if it is alone).
+        batch: usize,
+        /// Shape of the low group.
+        low: [usize; 4],
+    },
+    /// The groups do not have the channels that a layer expects.
+    #[error(
+        "expected {expected_high} high-frequency and {expected_low} low-frequency channels, \
+         got {high} and {low}: the previous layer's alpha_out must equal this layer's alpha_in"
+    )]
+    Channels {
+        /// High-frequency channels the layer expects.
+        expected_high: usize,
+        /// Low-frequency channels the layer expects.
+        expected_low: usize,
+        /// High-frequency channels of the input.
+        high: usize,
+        /// Low-frequency channels of the input.
+        low: usize,
+    },
+    /// Two feature maps of different layout were combined.
+    #[error("feature maps differ: {left} and {right}")]
+    Mismatch {
+        /// Layout of the first, as [`OctFeatures::describe`](crate::OctFeatures::describe) puts it.
+        left: String,
+        /// Layout of the second.
+        right: String,
+    },
+}
