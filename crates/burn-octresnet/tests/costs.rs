@@ -35,7 +35,7 @@ fn parameters_equal_the_official_models_at_every_alpha() {
             let config = config(arch, alpha);
             let counted = config.cost([224, 224]).unwrap().params;
             assert_eq!(counted, params, "{arch} α={alpha}");
-            let model = config.init(&Device::default()).unwrap();
+            let model = config.init(&Device::default().autodiff()).unwrap();
             let mut trained = Trained::default();
             model.visit(&mut trained);
             assert_eq!(trained.0, params, "{arch} α={alpha}, as built");
