@@ -1,4 +1,5 @@
 mod config;
+mod convert;
 mod layer;
 
 pub use config::{Downsample, Exchange, OctConv2dConfig, Upsample};
