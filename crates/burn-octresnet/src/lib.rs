@@ -1,1 +1,3 @@
 //! Octave ResNets for Burn.
+
+pub mod data;
