@@ -11,10 +11,14 @@
 mod decode;
 mod error;
 mod folder;
+mod normalize;
+mod transform;
 
 pub use decode::{MAX_MEGAPIXELS, decode_rgb, decode_rgb_bytes};
 pub use error::{DataError, DecodeError};
 pub use folder::{ImageFolder, ImageList, SplitConfig, list_images};
+pub use normalize::Normalize;
+pub use transform::{EvalTransform, Interpolation, TrainTransform, Transform};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
