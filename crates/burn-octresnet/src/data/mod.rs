@@ -8,16 +8,23 @@
 //! Given the seeds, the sequence of batches (content and order) depends on nothing else: not on
 //! the number of workers, not on timing, and not on where a run was resumed.
 
+mod dataset;
 mod decode;
 mod error;
 mod folder;
+mod loader;
 mod normalize;
+mod ordered;
+mod report;
 mod transform;
 
+pub use dataset::{ImageDataset, ImageItem};
 pub use decode::{MAX_MEGAPIXELS, decode_rgb, decode_rgb_bytes};
 pub use error::{DataError, DecodeError};
 pub use folder::{ImageFolder, ImageList, SplitConfig, list_images};
+pub use loader::{ImageBatch, ImageLoader, LoaderConfig, OnUnreadable};
 pub use normalize::Normalize;
+pub use report::SkipReport;
 pub use transform::{EvalTransform, Interpolation, TrainTransform, Transform};
 
 use rand::SeedableRng;
