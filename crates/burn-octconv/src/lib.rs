@@ -12,7 +12,7 @@ pub mod ops;
 mod split;
 
 pub use conv::{Downsample, Exchange, OctConv2d, OctConv2dConfig, Upsample};
-pub use cost::{Cost, PathMacs};
+pub use cost::{Cost, PathMacs, relative_cost};
 pub use error::{FeatureError, OctConvError};
 pub use features::OctFeatures;
 pub use layers::*;

@@ -55,7 +55,7 @@ fn multiply_adds_equal_the_official_models() {
         (Arch::OctResNet50, 0.5, "2.3671"),
     ];
     for (arch, alpha, giga) in table {
-        let macs = config(arch, alpha).cost([224, 224]).unwrap().macs;
+        let macs = config(arch, alpha).cost([224, 224]).unwrap().macs.total();
         assert_eq!(
             format!("{:.4}", macs as f64 / 1e9),
             giga,

@@ -46,7 +46,8 @@ impl OctConv2d {
         let config = config.with_strided(vanilla);
         let mut layer = config.try_init(&conv.weight.val().device())?;
 
-        let weight = conv.weight.val();
+        // Detached, since a slice of a tracked parameter is no leaf of the graph.
+        let weight = conv.weight.val().detach();
         let cut = |kernel: &mut Option<Param<Tensor<4>>>, block: Block| {
             if let Some(kernel) = kernel {
                 let [rows, columns, ..] = kernel.dims();
@@ -74,7 +75,7 @@ impl OctConv2d {
             } else {
                 conv.groups
             };
-            let bias = bias.val().reshape([groups, out / groups]);
+            let bias = bias.val().detach().reshape([groups, out / groups]);
             let cut = |start: usize, channels: usize| {
                 (channels > 0).then(|| {
                     let part = bias.clone().narrow(1, start / groups, channels / groups);
@@ -136,7 +137,10 @@ impl OctConv2d {
             }
         }
         let per_group = self.input.total() / self.groups;
-        let weight = Tensor::cat(rows, 1).reshape([self.output.total(), per_group, height, width]);
+        let weight =
+            Tensor::cat(rows, 1)
+                .detach()
+                .reshape([self.output.total(), per_group, height, width]);
 
         let biases = [&self.bias_high, &self.bias_low].into_iter().flatten();
         let biases: Vec<Tensor<2>> = biases
@@ -145,8 +149,13 @@ impl OctConv2d {
                 bias.val().reshape([groups, channels / groups])
             })
             .collect();
-        let bias = (!biases.is_empty())
-            .then(|| Param::from_tensor(Tensor::cat(biases, 1).reshape([self.output.total()])));
+        let bias = (!biases.is_empty()).then(|| {
+            Param::from_tensor(
+                Tensor::cat(biases, 1)
+                    .detach()
+                    .reshape([self.output.total()]),
+            )
+        });
         let [(top, bottom), (left, right)] = self.options.padding;
         Conv2d {
             weight: Param::from_tensor(weight),

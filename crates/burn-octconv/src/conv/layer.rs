@@ -5,7 +5,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{OctConv2dConfig, config::Plan};
+use super::{OctConv2dConfig, Plan};
 use crate::{
     ChannelSplit, FeatureError, OctFeatures,
     ops::{self, OctConvOptions, OctKernels},

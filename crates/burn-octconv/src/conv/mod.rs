@@ -4,3 +4,5 @@ mod layer;
 
 pub use config::{Downsample, Exchange, OctConv2dConfig, Upsample};
 pub use layer::OctConv2d;
+
+pub(crate) use config::Plan;

@@ -236,7 +236,8 @@ impl OctBatchNorm {
         let split = split_features(norm.gamma.dims()[0], alpha)?;
         let mut start = 0;
         Ok(OctNorm::from_split(split, |channels| {
-            let cut = |x: Tensor<1>| x.narrow(0, start, channels);
+            // Detached, since a slice of a tracked parameter is no leaf of the graph.
+            let cut = |x: Tensor<1>| x.narrow(0, start, channels).detach();
             let part = BatchNorm {
                 gamma: Param::from_tensor(cut(norm.gamma.val())),
                 beta: Param::from_tensor(cut(norm.beta.val())),
@@ -257,7 +258,7 @@ impl OctBatchNorm {
         let parts: Vec<&BatchNorm> = [&self.high, &self.low].into_iter().flatten().collect();
         let first = *parts.first().expect("a norm has at least one group");
         let glue = |value: fn(&BatchNorm) -> Tensor<1>| {
-            Tensor::cat(parts.iter().map(|part| value(part)).collect(), 0)
+            Tensor::cat(parts.iter().map(|part| value(part)).collect(), 0).detach()
         };
         BatchNorm {
             gamma: Param::from_tensor(glue(|norm| norm.gamma.val())),

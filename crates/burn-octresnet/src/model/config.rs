@@ -253,10 +253,7 @@ impl OctResNetConfig {
         let (from, to) = (self.head_channels() as u64, self.num_classes as u64);
         layers.push(layer(
             "fc",
-            Cost {
-                params: from * to + to,
-                macs: from * to,
-            },
+            Cost::plain(from * to + to, from * to, from, to),
         ));
         Ok(layers)
     }
@@ -342,6 +339,6 @@ fn layer(name: impl Into<String>, cost: Cost) -> LayerCost {
 fn norm_cost(channels: usize) -> Cost {
     Cost {
         params: 2 * channels as u64,
-        macs: 0,
+        ..Cost::default()
     }
 }
