@@ -1,3 +1,4 @@
 //! Octave ResNets for Burn.
 
+pub mod data;
 pub mod model;

@@ -1,0 +1,394 @@
+use std::fs::{self, DirEntry};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use image::ImageFormat;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::{DataError, Purpose, random_stream};
+
+/// How a folder without `train` and `val` is split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SplitConfig {
+    /// Share of every class that goes to validation, between 0 and 1 (exclusive). At least one
+    /// image of each class goes to either side.
+    pub val_fraction: f64,
+    /// Seed of the split. The same seed and files give the same split on any machine.
+    pub seed: u64,
+}
+
+impl Default for SplitConfig {
+    fn default() -> Self {
+        Self {
+            val_fraction: 0.2,
+            seed: 0,
+        }
+    }
+}
+
+/// Index of an image folder: classes, training images and validation images.
+///
+/// Two layouts are understood: `root/train/<class>/…` with `root/val/<class>/…` (or
+/// `validation`), and `root/<class>/…`, which is split. Sub-folders of a class belong to it,
+/// links are followed, names that start with a dot are left out, and only files with the
+/// extension of a supported format count. Files are not opened.
+#[derive(Clone, Debug)]
+pub struct ImageFolder {
+    /// Class names, sorted. A class is known by its place here.
+    pub classes: Vec<String>,
+    /// Images to train on.
+    pub train: ImageList,
+    /// Images to validate on.
+    pub val: ImageList,
+}
+
+impl ImageFolder {
+    /// Indexes `root`; `split` is used if it holds class folders rather than `train` and `val`.
+    ///
+    /// # Errors
+    ///
+    /// A missing folder, a file in its place, no classes, no images, an empty class, `train` and
+    /// `val` with different classes, a class of one image that would have to be split, and an
+    /// impossible `val_fraction`.
+    pub fn open(root: impl AsRef<Path>, split: &SplitConfig) -> Result<Self, DataError> {
+        let root = root.as_ref();
+        let top = subfolders(root)?;
+        let train = root.join("train");
+        if top.iter().any(|name| name == "train") {
+            if let Some(val) = validation_name(&top) {
+                return Self::from_pair(&train, &root.join(val));
+            }
+            // Without sub-folders, `train` is a class like any other: the railway kind.
+            if !subfolders(&train)?.is_empty() {
+                return Err(DataError::MissingVal { path: root.into() });
+            }
+        }
+        Self::from_split(root, top, split)
+    }
+
+    /// Indexes a folder to evaluate a model on: `root/val/<class>/…` (or `validation`) if there
+    /// is one, `root/<class>/…` otherwise.
+    ///
+    /// Classes are numbered as in `classes`, the model's class names; the folder may lack some.
+    ///
+    /// # Errors
+    ///
+    /// A missing folder, a file in its place, no classes, no images, an empty class folder, and
+    /// class folders that are not in `classes`.
+    pub fn open_eval(root: impl AsRef<Path>, classes: &[String]) -> Result<ImageList, DataError> {
+        let mut root = root.as_ref().to_path_buf();
+        let mut found = subfolders(&root)?;
+        // A model may know a class of this name.
+        let val = validation_name(&found).filter(|&val| !classes.iter().any(|c| c == val));
+        if let Some(val) = val {
+            root.push(val);
+            found = subfolders(&root)?;
+        }
+        let unknown: Vec<_> = (found.iter().filter(|name| !classes.contains(name)))
+            .cloned()
+            .collect();
+        if !unknown.is_empty() {
+            return Err(DataError::UnknownClasses {
+                path: root,
+                unknown,
+                known: classes.to_vec(),
+            });
+        }
+        let mut files = scan_classes(&root, &found)?;
+        let mut list = ImageList::new(&root);
+        for class in classes {
+            let files = match found.binary_search(class) {
+                Ok(place) => std::mem::take(&mut files[place]),
+                Err(_) => Vec::new(),
+            };
+            list.push_class(class, files);
+        }
+        Ok(list)
+    }
+
+    fn from_pair(train: &Path, val: &Path) -> Result<Self, DataError> {
+        let classes = subfolders(train)?;
+        let val_classes = subfolders(val)?;
+        if classes != val_classes {
+            let missing = |from: &[String], among: &[String]| {
+                let missing = from.iter().filter(|name| !among.contains(name));
+                missing.cloned().collect()
+            };
+            return Err(DataError::ClassMismatch {
+                only_train: missing(&classes, &val_classes),
+                only_val: missing(&val_classes, &classes),
+            });
+        }
+        let list = |root: &Path| -> Result<_, DataError> {
+            let mut list = ImageList::new(root);
+            for (class, files) in classes.iter().zip(scan_classes(root, &classes)?) {
+                list.push_class(class, files);
+            }
+            Ok(list)
+        };
+        Ok(Self {
+            train: list(train)?,
+            val: list(val)?,
+            classes,
+        })
+    }
+
+    fn from_split(
+        root: &Path,
+        classes: Vec<String>,
+        split: &SplitConfig,
+    ) -> Result<Self, DataError> {
+        if !(split.val_fraction > 0.0 && split.val_fraction < 1.0) {
+            return Err(DataError::Setting {
+                field: "val_fraction",
+                value: split.val_fraction.to_string(),
+                expected: "between 0 and 1, both excluded",
+            });
+        }
+        let (mut train, mut val) = (ImageList::new(root), ImageList::new(root));
+        let scanned = scan_classes(root, &classes)?;
+        for (number, (class, mut files)) in classes.iter().zip(scanned).enumerate() {
+            if files.len() < 2 {
+                return Err(DataError::SplitTooSmall {
+                    class: class.clone(),
+                });
+            }
+            let wanted = (files.len() as f64 * split.val_fraction).round() as usize;
+            let wanted = wanted.clamp(1, files.len() - 1);
+            files.shuffle(&mut random_stream(
+                split.seed,
+                Purpose::Split,
+                number as u64,
+                0,
+            ));
+            let mut held_out = files.split_off(files.len() - wanted);
+            files.sort_unstable();
+            held_out.sort_unstable();
+            train.push_class(class, files);
+            val.push_class(class, held_out);
+        }
+        Ok(Self {
+            classes,
+            train,
+            val,
+        })
+    }
+}
+
+/// A list of labelled image files, grouped by class and sorted by name within one.
+///
+/// Made for millions of files: their names lie in one string, and the class of a file follows
+/// from its position, so a file costs its name and one offset.
+#[derive(Clone, Debug)]
+pub struct ImageList {
+    root: PathBuf,
+    classes: Vec<String>,
+    /// Per class, the number of files in it and the classes before.
+    class_ends: Vec<usize>,
+    /// All file names, relative to their class folder, one after the other.
+    names: String,
+    /// Per file, where its name ends in `names`.
+    name_ends: Vec<usize>,
+}
+
+impl ImageList {
+    fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+            classes: Vec::new(),
+            class_ends: Vec::new(),
+            names: String::new(),
+            name_ends: Vec::new(),
+        }
+    }
+
+    fn push_class(&mut self, class: &str, files: Vec<String>) {
+        self.names.reserve(files.iter().map(String::len).sum());
+        for file in files {
+            self.names.push_str(&file);
+            self.name_ends.push(self.names.len());
+        }
+        self.classes.push(class.to_string());
+        self.class_ends.push(self.name_ends.len());
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.name_ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.name_ends.is_empty()
+    }
+
+    /// Class of image `index`, as a place among the class names.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `index >= len()`.
+    pub fn class(&self, index: usize) -> usize {
+        assert!(
+            index < self.len(),
+            "image {index} of a list of {}",
+            self.len()
+        );
+        self.class_ends.partition_point(|&end| end <= index)
+    }
+
+    /// File of image `index`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `index >= len()`.
+    pub fn path(&self, index: usize) -> PathBuf {
+        let class = &self.classes[self.class(index)];
+        let start = index.checked_sub(1).map_or(0, |i| self.name_ends[i]);
+        let name = &self.names[start..self.name_ends[index]];
+        self.root.join(class).join(name)
+    }
+
+    /// Number of images of each class.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut start = 0;
+        let ends = self.class_ends.iter();
+        ends.map(|&end| end - std::mem::replace(&mut start, end))
+            .collect()
+    }
+}
+
+/// The image files that `path` stands for: itself if it is a file, whatever its extension; those
+/// in it and below, sorted, if it is a folder.
+///
+/// # Errors
+///
+/// A path that does not exist, and a folder without images.
+pub fn list_images(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, DataError> {
+    let path = path.as_ref();
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => return Ok(vec![path.to_path_buf()]),
+        Err(source) => return Err(listing_error(path, source)),
+    }
+    let files = scan(path)?;
+    if files.is_empty() {
+        return Err(DataError::NoImages { path: path.into() });
+    }
+    Ok(files.into_iter().map(|name| path.join(name)).collect())
+}
+
+fn validation_name(names: &[String]) -> Option<&'static str> {
+    ["val", "validation"]
+        .into_iter()
+        .find(|val| names.iter().any(|name| name == val))
+}
+
+/// The images of each class, sorted by name.
+fn scan_classes(root: &Path, classes: &[String]) -> Result<Vec<Vec<String>>, DataError> {
+    if classes.is_empty() {
+        return Err(DataError::NoClasses { path: root.into() });
+    }
+    let files = classes.iter().map(|class| scan(&root.join(class)));
+    let files = files.collect::<Result<Vec<_>, _>>()?;
+    if files.iter().all(Vec::is_empty) {
+        return Err(DataError::NoImagesInClasses {
+            path: root.into(),
+            classes: classes.len(),
+        });
+    }
+    if let Some(empty) = files.iter().position(Vec::is_empty) {
+        return Err(DataError::EmptyClass {
+            class: classes[empty].clone(),
+            path: root.join(&classes[empty]),
+        });
+    }
+    Ok(files)
+}
+
+/// Names of the folders in `root`, sorted.
+fn subfolders(root: &Path) -> Result<Vec<String>, DataError> {
+    let mut names = Vec::new();
+    visit(root, |name, entry| {
+        if is_folder(entry) {
+            names.push(name.to_string());
+        }
+    })?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Images in `root` and below as paths relative to it, sorted.
+fn scan(root: &Path) -> Result<Vec<String>, DataError> {
+    let mut files = Vec::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let here = root.join(&folder);
+        visit(&here, |name, entry| {
+            let relative = match folder.as_str() {
+                "" => name.to_string(),
+                folder => format!("{folder}/{name}"),
+            };
+            if is_folder(entry) {
+                if !leads_back(&here, entry) {
+                    folders.push(relative);
+                }
+            } else if is_image(name, entry) {
+                files.push(relative);
+            }
+        })?;
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Calls `see` for every entry of a folder that is not hidden.
+fn visit(folder: &Path, mut see: impl FnMut(&str, &DirEntry)) -> Result<(), DataError> {
+    for entry in fs::read_dir(folder).map_err(|source| listing_error(folder, source))? {
+        let entry = entry.map_err(|source| listing_error(folder, source))?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        match name.to_str() {
+            Some(name) => see(name, &entry),
+            None => return Err(DataError::NameNotUtf8 { path: entry.path() }),
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry is a folder or a link to one. Only links cost a system call.
+fn is_folder(entry: &DirEntry) -> bool {
+    match entry.file_type() {
+        Ok(kind) if kind.is_symlink() => entry.path().is_dir(),
+        Ok(kind) => kind.is_dir(),
+        Err(_) => false,
+    }
+}
+
+/// Whether an entry is a file, by its extension an image. Opening a pipe would wait for ever, and
+/// a dangling link is left to be reported as unreadable.
+fn is_image(name: &str, entry: &DirEntry) -> bool {
+    ImageFormat::from_path(name).is_ok_and(|format| format.reading_enabled())
+        && (entry.file_type()).is_ok_and(|kind| kind.is_file() || kind.is_symlink())
+}
+
+/// Whether an entry is a link to a folder that contains it, and would be walked for ever.
+fn leads_back(here: &Path, entry: &DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_symlink())
+        && match (here.canonicalize(), entry.path().canonicalize()) {
+            (Ok(here), Ok(target)) => here.starts_with(target),
+            _ => false,
+        }
+}
+
+fn listing_error(path: &Path, source: std::io::Error) -> DataError {
+    let path = path.to_path_buf();
+    match source.kind() {
+        ErrorKind::NotFound => DataError::NotFound { path },
+        ErrorKind::NotADirectory => DataError::NotAFolder { path },
+        _ => DataError::Io { path, source },
+    }
+}

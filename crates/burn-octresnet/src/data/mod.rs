@@ -1,0 +1,51 @@
+//! Image folders as batches on a device.
+//!
+//! ```text
+//! folder            index              decode + augment          batch
+//! ImageFolder  →  ImageList  →  ImageDataset (per worker)  →  ImageLoader → Tensor<4>
+//! ```
+//!
+//! Given the seeds, the sequence of batches (content and order) depends on nothing else: not on
+//! the number of workers, not on timing, and not on where a run was resumed.
+
+mod dataset;
+mod decode;
+mod error;
+mod folder;
+mod loader;
+mod normalize;
+mod ordered;
+mod report;
+mod transform;
+
+pub use dataset::{ImageDataset, ImageItem};
+pub use decode::{MAX_MEGAPIXELS, decode_rgb, decode_rgb_bytes};
+pub use error::{DataError, DecodeError};
+pub use folder::{ImageFolder, ImageList, SplitConfig, list_images};
+pub use loader::{ImageBatch, ImageLoader, LoaderConfig, OnUnreadable};
+pub use normalize::Normalize;
+pub use report::SkipReport;
+pub use transform::{EvalTransform, Interpolation, TrainTransform, Transform};
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// What a random stream is for: streams of different purposes never coincide.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Split = 1,
+    Shuffle = 2,
+    Augment = 3,
+}
+
+/// The random stream of `purpose` for the pair (`a`, `b`), e.g. (epoch, index).
+///
+/// The four numbers are the ChaCha key itself, so no hash that may change between releases of a
+/// library comes between a seed and its numbers.
+fn random_stream(seed: u64, purpose: Purpose, a: u64, b: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    for (bytes, word) in key.chunks_exact_mut(8).zip([seed, purpose as u64, a, b]) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}
