@@ -1,0 +1,189 @@
+use std::path::{Path, PathBuf};
+
+use super::DeviceError;
+use crate::{data::DataError, model::ModelError};
+
+/// What can go wrong around training and using a network. Each message is one line and says what
+/// to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// Something about the images.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Something about the network.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Something about the device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The folder of images is not where the recipe says.
+    #[error("the image folder `{}` does not exist{}: give your own with --data", .path.display(), seen_from(.path))]
+    NoData {
+        /// The path in the recipe.
+        path: PathBuf,
+    },
+    /// A recipe that cannot be read.
+    #[error("recipe `{}`: {message}", .path.display())]
+    Recipe {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        message: String,
+    },
+    /// A setting out of its range.
+    #[error("`{field}` is {value}: it must be {expected}")]
+    Setting {
+        /// Name of the setting, from the top of the recipe.
+        field: String,
+        /// The value given.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// The system refused something.
+    #[error("cannot {action} `{}`: {reason}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// The system's reason. Part of the message already, hence no `source`.
+        reason: std::io::Error,
+    },
+    /// A new run into the folder of an old one.
+    #[error(
+        "`{}` holds a run already: continue it with --resume, or choose another folder with --output",
+        .path.display()
+    )]
+    RunExists {
+        /// The output folder.
+        path: PathBuf,
+    },
+    /// Nothing to resume.
+    #[error("`{}` holds no run to resume: start one without --resume", .path.display())]
+    NoRun {
+        /// The folder given, or where runs are kept.
+        path: PathBuf,
+    },
+    /// A resumed run would not be the same run.
+    #[error(
+        "`{field}` is {given}, but the run in `{}` has {saved}: leave it as it was, or start a new run without --resume",
+        .path.display()
+    )]
+    Changed {
+        /// Name of the setting, from the top of the recipe.
+        field: String,
+        /// The value asked for.
+        given: String,
+        /// The value of the run.
+        saved: String,
+        /// The run's folder.
+        path: PathBuf,
+    },
+    /// The images of a resumed run have other classes.
+    #[error(
+        "the images in `{}` have other classes than the run in `{}`: give the images it was trained on with --data",
+        .data.display(),
+        .path.display()
+    )]
+    ClassesChanged {
+        /// The folder of images.
+        data: PathBuf,
+        /// The run's folder.
+        path: PathBuf,
+    },
+    /// Weights that do not fit, or no weights at all.
+    #[error("cannot load the weights `{}`: {message}", .path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        message: String,
+    },
+    /// Not a trained model.
+    #[error("`{}` is no trained model: {message}", .path.display())]
+    NoModel {
+        /// The path given.
+        path: PathBuf,
+        /// What is missing.
+        message: String,
+    },
+    /// A file of a run that cannot be understood.
+    #[error("`{}` is damaged: {message}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The training loop stopped on an error.
+    #[error("training stopped: {0}")]
+    Stopped(String),
+}
+
+impl TrainError {
+    /// Makes a function that turns the system's errors about `path` into this type.
+    pub(super) fn io(
+        action: &'static str,
+        path: impl AsRef<Path>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |reason| Self::Io {
+            action,
+            path,
+            reason,
+        }
+    }
+
+    /// An error about `field` unless it is `good`.
+    pub(super) fn check(
+        good: bool,
+        field: &str,
+        value: impl ToString,
+        expected: &'static str,
+    ) -> Result<(), Self> {
+        if good {
+            return Ok(());
+        }
+        Err(Self::Setting {
+            field: field.to_string(),
+            value: value.to_string(),
+            expected,
+        })
+    }
+
+    /// Puts the section's name before the field's in an error about a setting.
+    pub(super) fn in_section(section: &str, error: DataError) -> Self {
+        match error {
+            DataError::Setting {
+                field,
+                value,
+                expected,
+            } => Self::Setting {
+                field: format!("{section}.{field}"),
+                value,
+                expected,
+            },
+            error => error.into(),
+        }
+    }
+}
+
+/// Where a relative path was looked for.
+fn seen_from(path: &Path) -> String {
+    match std::env::current_dir() {
+        Ok(here) if path.is_relative() => format!(" (seen from `{}`)", here.display()),
+        _ => String::new(),
+    }
+}
+
+/// The first line of a message that may have many, without what a reader cannot use.
+pub(super) fn first_line(message: &str) -> String {
+    const LONGEST: usize = 300;
+    let line = message.lines().next().unwrap_or_default().trim();
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} …", &line[..end]),
+        None => line.to_string(),
+    }
+}

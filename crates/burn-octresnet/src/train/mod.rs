@@ -1,0 +1,40 @@
+//! Training, and using what was trained.
+//!
+//! ```text
+//! Recipe ──► Training ──► run folder ──► TrainedModel ──► evaluate, predict
+//! ```
+//!
+//! A [`Recipe`] is one JSON file and decides everything that a run computes. [`Training`] runs it
+//! with Burn's [`SupervisedTraining`](burn::train::SupervisedTraining) and fills a [`RunDir`];
+//! [`TrainedModel`] loads one.
+
+mod checkpoint;
+mod device;
+mod error;
+mod evaluate;
+mod files;
+mod history;
+mod journal;
+mod optimizer;
+mod predict;
+mod progress;
+mod recipe;
+mod run_dir;
+mod runner;
+mod schedule;
+mod step;
+mod trained;
+
+pub use device::{Backend, DeviceError, DeviceName};
+pub use error::TrainError;
+pub use evaluate::{ClassResult, Evaluation};
+pub use history::{EpochRow, History};
+pub use optimizer::OptimizerConfig;
+pub use predict::{Prediction, Ranked};
+pub use progress::PlainProgress;
+pub use recipe::{DataRecipe, ModelRecipe, Recipe};
+pub use run_dir::RunDir;
+pub use runner::{Outcome, Plan, Training};
+pub use schedule::{Schedule, ScheduleConfig};
+pub use step::{Classified, TrainBatch, TrainLoader, cross_entropy};
+pub use trained::TrainedModel;

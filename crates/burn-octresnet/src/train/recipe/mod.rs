@@ -1,0 +1,352 @@
+//! Everything that decides what a run computes, as one JSON file.
+
+mod load;
+
+use std::path::{Path, PathBuf};
+
+use burn::config::Config;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{DeviceName, OptimizerConfig, ScheduleConfig, TrainError};
+use crate::{
+    data::{EvalTransform, ImageFolder, Normalize, OnUnreadable, SplitConfig, TrainTransform},
+    model::{Alpha, Arch, OctResNetConfig, Stem},
+};
+
+/// A run: network, images, optimizer, schedule.
+///
+/// In a file, whatever is left out has the value of the default run, which trains on the bundled
+/// images; unknown names are errors. `Recipe::default()` is the default run itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// What the run is, for the reader.
+    pub about: String,
+    /// What comes out, for the reader.
+    pub expected: String,
+    /// The network.
+    pub model: ModelRecipe,
+    /// The images and what is done to them.
+    pub data: DataRecipe,
+    /// How gradients become steps.
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate goes.
+    pub schedule: ScheduleConfig,
+    /// Share of a label that is spread over all classes (Szegedy et al.,
+    /// <https://arxiv.org/abs/1512.00567>, section 7).
+    pub label_smoothing: f64,
+    /// How often every image is seen.
+    pub epochs: usize,
+    /// Decides the first weights, the order of the images, their augmentation and the split.
+    pub seed: u64,
+    /// Where it is computed.
+    pub device: DeviceName,
+    /// The folder that the run is written to; none makes a new one under `runs`.
+    pub output: Option<PathBuf>,
+}
+
+impl Config for Recipe {}
+
+/// The network of a recipe. The number of classes comes from the images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelRecipe {
+    /// Which network of the family.
+    pub arch: Arch,
+    /// Share of low-frequency channels: a number, or three for the first three stages.
+    #[serde(deserialize_with = "alpha")]
+    pub alpha: Alpha,
+    /// The layers before the first stage.
+    pub stem: Stem,
+    /// Factor on all channel counts.
+    pub width: f64,
+    /// Whether every block starts as the identity.
+    pub zero_init_residual: bool,
+}
+
+impl ModelRecipe {
+    /// The network for a number of classes.
+    pub fn config(&self, num_classes: usize) -> OctResNetConfig {
+        OctResNetConfig {
+            alpha: self.alpha,
+            stem: self.stem,
+            width: self.width,
+            zero_init_residual: self.zero_init_residual,
+            ..OctResNetConfig::new(self.arch, num_classes)
+        }
+    }
+}
+
+/// The images of a recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataRecipe {
+    /// The folder: `train/<class>/…` and `val/<class>/…`, or `<class>/…`, which is split. A
+    /// relative path is seen from the current directory.
+    pub path: PathBuf,
+    /// Share of each class that is validated on, where the folder has to be split.
+    pub val_fraction: f64,
+    /// What is done to images to train on.
+    pub train: TrainTransform,
+    /// What is done to images to validate, evaluate and predict.
+    pub val: EvalTransform,
+    /// What is done to pixels.
+    pub normalize: Normalize,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Threads that read and prepare images; 0 prepares them between the steps.
+    pub workers: usize,
+    /// What to do about an image that cannot be read.
+    pub on_unreadable: OnUnreadable,
+}
+
+impl DataRecipe {
+    /// Indexes the images.
+    ///
+    /// # Errors
+    ///
+    /// A missing folder, one without images, and whatever else [`ImageFolder::open`] refuses.
+    pub fn open(&self, seed: u64) -> Result<ImageFolder, TrainError> {
+        self.check_exists()?;
+        let split = SplitConfig {
+            val_fraction: self.val_fraction,
+            seed,
+        };
+        Ok(ImageFolder::open(&self.path, &split)?)
+    }
+
+    fn check_exists(&self) -> Result<(), TrainError> {
+        if self.path.exists() {
+            return Ok(());
+        }
+        Err(TrainError::NoData {
+            path: self.path.clone(),
+        })
+    }
+
+    /// Sets height and width of the images in pixels.
+    pub fn set_size(&mut self, size: usize) {
+        self.train.size = size;
+        self.val.size = size;
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Recipe`] with the file, the place and the reason, and
+    /// [`TrainError::Setting`] for a value out of its range.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, TrainError> {
+        load::load(path.as_ref())
+    }
+
+    /// The recipe as JSON, complete and in lines.
+    pub fn to_json(&self) -> String {
+        // A recipe holds nothing that JSON lacks: validation refuses NaN and infinity.
+        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
+        json.push('\n');
+        json
+    }
+
+    /// Checks every value; only what the images and the device are is left for later.
+    ///
+    /// # Errors
+    ///
+    /// An error that names the first illegal value.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        self.model.config(1).validate()?;
+        let data = &self.data;
+        TrainError::check(
+            data.val_fraction > 0.0 && data.val_fraction < 1.0,
+            "data.val_fraction",
+            data.val_fraction,
+            "between 0 and 1, both excluded",
+        )?;
+        let section = |name| move |error| TrainError::in_section(name, error);
+        (data.train.validate()).map_err(section("data.train"))?;
+        data.val.validate().map_err(section("data.val"))?;
+        (data.normalize.validate()).map_err(section("data.normalize"))?;
+        self.loader().validate().map_err(section("data"))?;
+        self.optimizer.validate()?;
+        self.schedule.validate()?;
+        TrainError::check(
+            (0.0..1.0).contains(&self.label_smoothing),
+            "label_smoothing",
+            self.label_smoothing,
+            "at least 0 and below 1",
+        )?;
+        TrainError::check(self.epochs > 0, "epochs", self.epochs, "at least 1")
+    }
+
+    /// What the training and the validation loader have in common.
+    pub(super) fn loader(&self) -> crate::data::LoaderConfig {
+        crate::data::LoaderConfig {
+            batch_size: self.data.batch_size,
+            workers: self.data.workers,
+            on_unreadable: self.data.on_unreadable,
+            ..Default::default()
+        }
+    }
+
+    /// The first setting in which `self` would make another run than `other`, with both values.
+    ///
+    /// How long, where and with how many threads a run goes on is free.
+    pub(super) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+        let comparable = |recipe: &Self| Self {
+            about: String::new(),
+            expected: String::new(),
+            epochs: 1,
+            device: DeviceName::Auto,
+            output: None,
+            data: DataRecipe {
+                path: PathBuf::new(),
+                workers: 0,
+                on_unreadable: OnUnreadable::Skip,
+                ..recipe.data.clone()
+            },
+            ..recipe.clone()
+        };
+        load::difference(&comparable(self), &comparable(other))
+    }
+}
+
+/// Reads [`Alpha`] with an error that says what it can be.
+fn alpha<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Alpha, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "expected a number or a list of three, such as 0.5 or [0.5, 0.25, 0.25]"
+    )]
+    enum Shares {
+        One(f64),
+        Three([f64; 3]),
+    }
+    Ok(match Shares::deserialize(deserializer)? {
+        Shares::One(alpha) => Alpha::Uniform(alpha),
+        Shares::Three(alphas) => Alpha::PerStage(alphas),
+    })
+}
+
+impl Default for ModelRecipe {
+    fn default() -> Self {
+        Self {
+            arch: Arch::OctResNet26,
+            alpha: Alpha::Uniform(0.5),
+            stem: Stem::Imagenet,
+            width: 1.0,
+            zero_init_residual: true,
+        }
+    }
+}
+
+impl Default for DataRecipe {
+    fn default() -> Self {
+        Self {
+            path: "examples/data/emoji".into(),
+            val_fraction: 0.2,
+            train: TrainTransform {
+                size: 64,
+                scale: [0.5, 1.0],
+                ..Default::default()
+            },
+            val: EvalTransform {
+                size: 64,
+                crop_ratio: 1.0,
+                ..Default::default()
+            },
+            normalize: Normalize::default(),
+            batch_size: 32,
+            workers: 2,
+            on_unreadable: OnUnreadable::Skip,
+        }
+    }
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            about: "Oct-ResNet-26 (alpha 0.5) on the bundled emoji, 12 classes".into(),
+            expected: "at least 70 % validation top-1".into(),
+            model: ModelRecipe::default(),
+            data: DataRecipe::default(),
+            optimizer: OptimizerConfig::Sgd {
+                lr: 0.1,
+                momentum: 0.9,
+                nesterov: true,
+                weight_decay: 5e-4,
+            },
+            schedule: ScheduleConfig::OneCycle {
+                warmup: 0.3,
+                start_divisor: 25.0,
+                end_divisor: 1e4,
+            },
+            label_smoothing: 0.1,
+            epochs: 14,
+            seed: 0,
+            device: DeviceName::Auto,
+            output: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_survives_its_json() {
+        let recipe = Recipe {
+            output: Some("somewhere".into()),
+            model: ModelRecipe {
+                alpha: Alpha::PerStage([0.5, 0.25, 0.125]),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, recipe.to_json()).unwrap();
+        assert_eq!(Recipe::load(&path).unwrap(), recipe);
+    }
+
+    #[test]
+    fn impossible_values_are_named() {
+        type Change = fn(&mut Recipe);
+        let cases: [(Change, &str); 9] = [
+            (|r| r.epochs = 0, "`epochs` is 0"),
+            (|r| r.label_smoothing = 1.0, "`label_smoothing` is 1"),
+            (|r| r.data.batch_size = 0, "`data.batch_size` is 0"),
+            (|r| r.data.train.size = 0, "`data.train.size` is 0"),
+            (|r| r.data.val.crop_ratio = 0.0, "`data.val.crop_ratio`"),
+            (|r| r.data.val_fraction = 1.0, "`data.val_fraction` is 1"),
+            (|r| r.optimizer.set_lr(f64::NAN), "`optimizer.lr` is NaN"),
+            (|r| r.model.alpha = Alpha::Uniform(1.5), "1.5"),
+            (|r| r.model.width = 0.0, "width is 0"),
+        ];
+        for (change, expected) in cases {
+            let mut recipe = Recipe::default();
+            change(&mut recipe);
+            let error = recipe.validate().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_difference_is_one_that_changes_what_is_computed() {
+        let recipe = Recipe::default();
+        let mut other = recipe.clone();
+        other.epochs += 1;
+        other.data.workers = 7;
+        other.data.path = "elsewhere".into();
+        assert_eq!(recipe.difference(&other), None);
+        other.data.batch_size = 64;
+        let (field, mine, its) = recipe.difference(&other).unwrap();
+        assert_eq!(
+            (field.as_str(), mine.as_str(), its.as_str()),
+            ("data.batch_size", "32", "64")
+        );
+    }
+}

@@ -1,0 +1,212 @@
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{TrainError, files};
+
+/// The folder of one run.
+///
+/// | file | content |
+/// |---|---|
+/// | `config.json` | the recipe, complete |
+/// | `classes.json` | class names; a class is known by its place |
+/// | `metrics.csv` | one row per epoch |
+/// | `best.bpk` | weights after the epoch with the best validation top-1 |
+/// | `last.bpk` | weights after the last whole epoch |
+/// | `checkpoint/` | what resuming needs: the last two epochs and the best |
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    root: PathBuf,
+}
+
+/// The files of a checkpoint: weights, optimizer and schedule.
+const PARTS: [&str; 3] = ["model", "optim", "scheduler"];
+
+impl RunDir {
+    /// The run in `root`, which need not exist.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Makes a new folder `base/name-<n>`, numbered after the last one there is.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Io`] if the folder cannot be made.
+    pub fn numbered(base: impl AsRef<Path>, name: &str) -> Result<Self, TrainError> {
+        let base = base.as_ref();
+        fs::create_dir_all(base).map_err(TrainError::io("make the folder", base))?;
+        let mut number = numbers(base, name).into_iter().max().unwrap_or(0);
+        loop {
+            number += 1;
+            let root = base.join(format!("{name}-{number}"));
+            match fs::create_dir(&root) {
+                Ok(()) => return Ok(Self { root }),
+                // Another run was quicker.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(TrainError::io("make the folder", root)(error)),
+            }
+        }
+    }
+
+    /// The newest run `base/name-<n>`.
+    pub fn latest(base: impl AsRef<Path>, name: &str) -> Option<Self> {
+        let base = base.as_ref();
+        let mut numbers = numbers(base, name);
+        numbers.sort_unstable();
+        let runs = numbers.iter().rev();
+        runs.map(|number| Self::at(base.join(format!("{name}-{number}"))))
+            .find(Self::holds_run)
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The recipe.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.json")
+    }
+
+    /// The class names.
+    pub fn classes(&self) -> PathBuf {
+        self.root.join("classes.json")
+    }
+
+    /// The metrics per epoch.
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.csv")
+    }
+
+    /// The weights after the best epoch.
+    pub fn best(&self) -> PathBuf {
+        self.root.join("best.bpk")
+    }
+
+    /// The weights after the last whole epoch.
+    pub fn last(&self) -> PathBuf {
+        self.root.join("last.bpk")
+    }
+
+    /// The folder of checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoint")
+    }
+
+    /// Weights, optimizer and schedule after `epoch`.
+    pub fn checkpoint(&self, epoch: usize) -> [PathBuf; 3] {
+        PARTS.map(|part| self.checkpoints().join(format!("{part}-{epoch}.bpk")))
+    }
+
+    /// The epochs with a whole checkpoint, ascending.
+    pub fn checkpoint_epochs(&self) -> Vec<usize> {
+        let Ok(entries) = fs::read_dir(self.checkpoints()) else {
+            return Vec::new();
+        };
+        let mut epochs: Vec<_> = entries
+            .filter_map(|entry| {
+                let name = entry.ok()?.file_name();
+                let number = name.to_str()?.strip_prefix("model-")?;
+                number.strip_suffix(".bpk")?.parse().ok()
+            })
+            .filter(|epoch| self.checkpoint(*epoch).iter().all(|file| file.is_file()))
+            .collect();
+        epochs.sort_unstable();
+        epochs
+    }
+
+    /// Whether there is a run in the folder.
+    pub fn holds_run(&self) -> bool {
+        self.config().exists() || self.metrics().exists() || self.last().exists()
+    }
+
+    /// The class names of the run.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Io`] and [`TrainError::Damaged`].
+    pub fn read_classes(&self) -> Result<Vec<String>, TrainError> {
+        let path = self.classes();
+        let text = fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
+        serde_json::from_str(&text).map_err(|error| TrainError::Damaged {
+            path,
+            message: error.to_string(),
+        })
+    }
+
+    /// Makes the folder and writes what a run begins with.
+    pub(super) fn begin(&self, recipe: &str, classes: &[String]) -> Result<(), TrainError> {
+        let checkpoints = self.checkpoints();
+        fs::create_dir_all(&checkpoints)
+            .map_err(TrainError::io("make the folder", &checkpoints))?;
+        let mut names = serde_json::to_string_pretty(classes).unwrap_or_default();
+        names.push('\n');
+        for (path, content) in [(self.classes(), names.as_str()), (self.config(), recipe)] {
+            files::write(&path, content.as_bytes()).map_err(TrainError::io("write", &path))?;
+        }
+        Ok(())
+    }
+}
+
+/// The numbers of the folders `base/name-<n>`.
+fn numbers(base: &Path, name: &str) -> Vec<usize> {
+    let Ok(entries) = fs::read_dir(base) else {
+        return Vec::new();
+    };
+    let number = |entry: io::Result<fs::DirEntry>| {
+        let folder = entry.ok()?.file_name();
+        let number = folder.to_str()?.strip_prefix(name)?.strip_prefix('-')?;
+        number.parse().ok()
+    };
+    entries.filter_map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_numbered_after_the_last() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir(base.path().join("emoji-vanilla-7")).unwrap();
+        let run = |expected: &str| {
+            let run = RunDir::numbered(base.path(), "emoji").unwrap();
+            assert_eq!(run.root(), base.path().join(expected));
+            run
+        };
+        let first = run("emoji-1");
+        run("emoji-2");
+        fs::remove_dir(first.root()).unwrap();
+        run("emoji-3");
+    }
+
+    #[test]
+    fn the_latest_run_is_one_that_began() {
+        let base = tempfile::tempdir().unwrap();
+        assert_eq!(RunDir::latest(base.path(), "a"), None);
+        let runs: Vec<_> = (0..11)
+            .map(|_| RunDir::numbered(base.path(), "a").unwrap())
+            .collect();
+        for run in &runs[..10] {
+            run.begin("{}", &["x".into()]).unwrap();
+        }
+        assert_eq!(RunDir::latest(base.path(), "a"), Some(runs[9].clone()));
+        assert_eq!(runs[9].read_classes().unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn only_whole_checkpoints_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::at(folder.path());
+        run.begin("{}", &[]).unwrap();
+        for epoch in [10, 9] {
+            for file in run.checkpoint(epoch) {
+                fs::write(file, "x").unwrap();
+            }
+        }
+        fs::write(&run.checkpoint(11)[0], "x").unwrap();
+        assert_eq!(run.checkpoint_epochs(), [9, 10]);
+    }
+}

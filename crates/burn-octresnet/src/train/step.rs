@@ -1,0 +1,214 @@
+//! What one batch goes through, in training and in validation.
+
+use std::sync::Arc;
+
+use burn::{
+    data::{
+        dataloader::{DataLoader, DataLoaderIterator, Progress},
+        dataset::DatasetError,
+    },
+    tensor::{Device, ExecutionError, Int, Tensor, activation::log_softmax},
+    train::{
+        InferenceStep, ItemLazy, TrainOutput, TrainStep,
+        metric::{AccuracyInput, Adaptor, LossInput, TopKAccuracyInput},
+    },
+};
+
+use crate::{data::ImageBatch, model::OctResNet};
+
+/// A batch to train on: images and what the loss compares the logits with.
+#[derive(Debug, Clone)]
+pub struct TrainBatch {
+    /// Normalised images, `[batch, 3, height, width]`.
+    pub images: Tensor<4>,
+    /// Classes, `[batch]`.
+    pub targets: Tensor<1, Int>,
+    /// Share of each label that is spread over all classes.
+    pub label_smoothing: f64,
+}
+
+/// Batches to train on, out of batches of images.
+///
+/// The targets' form is decided here and not in the network, so the network's modules hold
+/// weights and nothing else, and a saved run loads into a plain [`OctResNet`].
+pub struct TrainLoader {
+    images: Arc<dyn DataLoader<ImageBatch>>,
+    label_smoothing: f64,
+}
+
+impl TrainLoader {
+    /// Batches of `images` with smoothed labels.
+    pub fn new(images: Arc<dyn DataLoader<ImageBatch>>, label_smoothing: f64) -> Self {
+        Self {
+            images,
+            label_smoothing,
+        }
+    }
+
+    fn around(&self, images: Arc<dyn DataLoader<ImageBatch>>) -> Arc<dyn DataLoader<TrainBatch>> {
+        Arc::new(Self::new(images, self.label_smoothing))
+    }
+}
+
+impl DataLoader<TrainBatch> for TrainLoader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<TrainBatch> + 'a> {
+        Box::new(TrainBatches {
+            images: self.images.iter(),
+            label_smoothing: self.label_smoothing,
+        })
+    }
+
+    fn num_items(&self) -> usize {
+        self.images.num_items()
+    }
+
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<TrainBatch>> {
+        self.around(self.images.to_device(device))
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<TrainBatch>> {
+        self.around(self.images.slice(start, end))
+    }
+}
+
+struct TrainBatches<'a> {
+    images: Box<dyn DataLoaderIterator<ImageBatch> + 'a>,
+    label_smoothing: f64,
+}
+
+impl Iterator for TrainBatches<'_> {
+    type Item = Result<TrainBatch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.images.next()?;
+        Some(batch.map(|ImageBatch { images, targets }| TrainBatch {
+            images,
+            targets,
+            label_smoothing: self.label_smoothing,
+        }))
+    }
+}
+
+impl DataLoaderIterator<TrainBatch> for TrainBatches<'_> {
+    fn progress(&self) -> Progress {
+        self.images.progress()
+    }
+}
+
+/// Cross entropy of each image, `[batch]`.
+///
+/// With smoothing `s` the label is `1 − s` of its class and `s` spread over all classes alike.
+/// Per image, not their mean as Burn's loss gives: the last batch of an epoch may be short, and
+/// the epoch's mean has to count images, not batches.
+pub fn cross_entropy(
+    logits: Tensor<2>,
+    targets: Tensor<1, Int>,
+    label_smoothing: f64,
+) -> Tensor<1> {
+    let log = log_softmax(logits, 1);
+    let of_target = log.clone().gather(1, targets.unsqueeze_dim(1));
+    let of_target = of_target.squeeze_dim::<1>(1).neg();
+    if label_smoothing == 0.0 {
+        return of_target;
+    }
+    let of_all = log.mean_dim(1).squeeze_dim::<1>(1).neg();
+    of_target * (1.0 - label_smoothing) + of_all * label_smoothing
+}
+
+/// What a batch gave, for the metrics.
+#[derive(Debug)]
+pub struct Classified {
+    /// Loss of each image, `[batch]`.
+    pub loss: Tensor<1>,
+    /// Logits, `[batch, classes]`.
+    pub logits: Tensor<2>,
+    /// Classes, `[batch]`.
+    pub targets: Tensor<1, Int>,
+}
+
+impl ItemLazy for Classified {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        // Metrics run in another thread: what the device has buffered has to start before they
+        // wait for it, and they need no gradients.
+        self.loss.device().flush()?;
+        Ok(Self {
+            loss: self.loss.without_autodiff(),
+            logits: self.logits.without_autodiff(),
+            targets: self.targets.without_autodiff(),
+        })
+    }
+}
+
+impl Adaptor<LossInput> for Classified {
+    fn adapt(&self) -> LossInput {
+        LossInput::new(self.loss.clone())
+    }
+}
+
+impl Adaptor<AccuracyInput> for Classified {
+    fn adapt(&self) -> AccuracyInput {
+        AccuracyInput::new(self.logits.clone(), self.targets.clone())
+    }
+}
+
+impl Adaptor<TopKAccuracyInput> for Classified {
+    fn adapt(&self) -> TopKAccuracyInput {
+        TopKAccuracyInput::new(self.logits.clone(), self.targets.clone())
+    }
+}
+
+impl TrainStep for OctResNet {
+    type Input = TrainBatch;
+    type Output = Classified;
+
+    fn step(&self, batch: TrainBatch) -> TrainOutput<Classified> {
+        let logits = self.forward(batch.images);
+        let loss = cross_entropy(logits.clone(), batch.targets.clone(), batch.label_smoothing);
+        let gradients = loss.clone().mean().backward();
+        let item = Classified {
+            loss,
+            logits,
+            targets: batch.targets,
+        };
+        TrainOutput::new(self, gradients, item)
+    }
+}
+
+impl InferenceStep for OctResNet {
+    type Input = ImageBatch;
+    type Output = Classified;
+
+    fn step(&self, batch: ImageBatch) -> Classified {
+        let logits = self.forward(batch.images);
+        Classified {
+            loss: cross_entropy(logits.clone(), batch.targets.clone(), 0.0),
+            logits,
+            targets: batch.targets,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::{
+        nn::loss::CrossEntropyLossConfig,
+        tensor::{Distribution, Tolerance},
+    };
+
+    #[test]
+    fn the_mean_of_the_cross_entropies_is_burns_loss() {
+        let device = Device::flex();
+        let logits = Tensor::<2>::random([7, 5], Distribution::Normal(0.0, 2.0), &device);
+        let targets = Tensor::<1, Int>::from_ints([0, 1, 2, 3, 4, 0, 2], &device);
+        for smoothing in [0.0, 0.1, 0.5] {
+            let burn = CrossEntropyLossConfig::new()
+                .with_smoothing((smoothing > 0.0).then_some(smoothing as f32))
+                .init(&device)
+                .forward(logits.clone(), targets.clone());
+            let ours = cross_entropy(logits.clone(), targets.clone(), smoothing).mean();
+            ours.into_data()
+                .assert_approx_eq::<f32>(&burn.into_data(), Tolerance::absolute(1e-5));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use burn_octresnet::train::{Evaluation, TrainedModel};
+
+use super::{percent, print, print_json};
+use crate::cli::EvaluateArgs;
+
+pub(super) fn run(arguments: EvaluateArgs) -> anyhow::Result<ExitCode> {
+    let device = arguments.machine.device.unwrap_or_default().open()?;
+    let mut model = TrainedModel::load(&arguments.model, &device)?;
+    let settings = &mut model.recipe.data;
+    settings.batch_size = arguments.batch_size.unwrap_or(settings.batch_size);
+    settings.workers = arguments.machine.workers.unwrap_or(settings.workers);
+    let images = match &arguments.data {
+        Some(folder) => model.images_in(folder)?,
+        None => model.validation_images()?,
+    };
+    let mut last = Instant::now();
+    let result = model.evaluate(images, |done, total| {
+        if last.elapsed() >= Duration::from_secs(5) {
+            last = Instant::now();
+            eprintln!("{done} of {total} images");
+        }
+    })?;
+    match arguments.json {
+        true => print_json(&result)?,
+        false => print(&table(&result))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(result: &Evaluation) -> String {
+    let Evaluation {
+        images,
+        skipped,
+        loss,
+        ..
+    } = result;
+    let (top1, top5) = (percent(result.top1), percent(result.top5));
+    let skipped = match skipped {
+        0 => String::new(),
+        skipped => format!(" ({skipped} more could not be read)"),
+    };
+    let names = result
+        .per_class
+        .iter()
+        .map(|class| class.class.chars().count());
+    let width = names.max().unwrap_or(0).max("class".len());
+    let mut text = format!(
+        "{images} images{skipped}: loss {loss:.4}, top-1 {top1}, top-5 {top5}\n\n{:width$}  {:>7}  {:>7}",
+        "class", "images", "top-1"
+    );
+    for class in &result.per_class {
+        let top1 = class.top1.map_or("–".into(), percent);
+        text += &format!("\n{:width$}  {:>7}  {top1:>7}", class.class, class.images);
+    }
+    text
+}

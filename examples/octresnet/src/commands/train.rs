@@ -1,0 +1,211 @@
+use std::{env, path::Path, process::ExitCode, time::Instant};
+
+use anyhow::Context;
+use burn::train::Interrupter;
+use burn_octresnet::train::{Outcome, PlainProgress, Plan, Recipe, RunDir, Training};
+
+use super::{percent, short_count, thousands};
+use crate::{
+    cli::TrainArgs,
+    logging,
+    terminal::{self, Tui},
+};
+
+pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
+    let training = prepare(&arguments)?;
+    let plan = training.plan()?;
+    describe(&plan, arguments.resume);
+    let drawn = !arguments.plain && terminal::is_there();
+    let interrupter = Interrupter::new();
+    terminal::stop_on_signal(&interrupter, drawn)?;
+    let start = Instant::now();
+    let outcome = if drawn {
+        let log = plan.run.root().join("log.txt");
+        logging::redirect(Some(&log))
+            .with_context(|| format!("cannot write `{}`", log.display()))?;
+        let epoch = plan.epochs[0] - 1;
+        let (tui, renderer) = Tui::start(&interrupter, (epoch > 0).then_some(epoch));
+        let outcome = training.run(renderer, interrupter);
+        drop(tui);
+        logging::redirect(None)?;
+        outcome?
+    } else {
+        training.run(Box::new(PlainProgress::stderr(plan.steps)), interrupter)?
+    };
+    report(&outcome, &plan, start);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The run that the flags ask for.
+fn prepare(arguments: &TrainArgs) -> anyhow::Result<Training> {
+    let mut recipe = match &arguments.config {
+        Some(path) => Recipe::load(path)?,
+        None => Recipe::default(),
+    };
+    arguments.apply(&mut recipe);
+    let name = run_name(arguments.config.as_deref(), &recipe);
+    if !arguments.resume {
+        return Ok(Training::start(recipe, &name)?);
+    }
+    let run = match &recipe.output {
+        Some(folder) => RunDir::at(folder),
+        None => Training::newest_run(&name)?,
+    };
+    if arguments.config.is_none() && run.config().exists() {
+        recipe = Recipe::load(run.config())?;
+        arguments.apply(&mut recipe);
+    }
+    Ok(Training::resume(recipe, run)?)
+}
+
+impl TrainArgs {
+    /// Puts the flags that were given over a recipe.
+    fn apply(&self, recipe: &mut Recipe) {
+        self.model.apply(&mut recipe.model);
+        if let Some(size) = self.size {
+            recipe.data.set_size(size);
+        }
+        if let Some(lr) = self.lr {
+            recipe.optimizer.set_lr(lr);
+        }
+        if let Some(data) = &self.data {
+            recipe.data.path.clone_from(data);
+        }
+        if self.output.is_some() {
+            recipe.output.clone_from(&self.output);
+        }
+        recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
+        recipe.data.batch_size = self.batch_size.unwrap_or(recipe.data.batch_size);
+        recipe.data.workers = self.machine.workers.unwrap_or(recipe.data.workers);
+        recipe.device = self.machine.device.unwrap_or(recipe.device);
+        recipe.seed = self.seed.unwrap_or(recipe.seed);
+    }
+}
+
+/// What a run is called whose folder has no name: after its recipe, or else after its images.
+fn run_name(config: Option<&Path>, recipe: &Recipe) -> String {
+    let text =
+        |name: Option<&std::ffi::OsStr>| name.and_then(|name| name.to_str()).map(str::to_string);
+    let name = match config {
+        // The recipe of another run: the name of that run, without its number.
+        Some(path) if path.file_name().is_some_and(|name| name == "config.json") => {
+            text(path.parent().and_then(Path::file_name)).map(|name| {
+                let number = name
+                    .rsplit_once('-')
+                    .filter(|(_, n)| n.parse::<usize>().is_ok());
+                number.map_or(name.clone(), |(name, _)| name.to_string())
+            })
+        }
+        Some(path) => text(path.file_stem()),
+        None => text(recipe.data.path.file_name()),
+    };
+    name.unwrap_or_else(|| "run".into())
+}
+
+fn describe(plan: &Plan, resumed: bool) {
+    let Plan {
+        model,
+        images: [train, val],
+        steps,
+        epochs: [first, last],
+        device,
+        ..
+    } = plan;
+    let (arch, alpha, classes) = (model.arch, model.alpha, model.num_classes);
+    let width = match model.width {
+        1.0 => String::new(),
+        width => format!(", width {width}"),
+    };
+    eprintln!(
+        "{arch}, alpha {alpha}{width}: {} parameters, {} multiply-adds per image, {} of vanilla",
+        thousands(plan.cost.params),
+        short_count(plan.cost.macs),
+        percent(plan.cost.macs as f64 / plan.vanilla.macs as f64),
+    );
+    eprintln!(
+        "{classes} classes, {train} images to train on, {val} to validate on; device {device}"
+    );
+    let from = match (resumed, first) {
+        (true, 1) => ", from the start: no epoch was saved".into(),
+        (true, first) => format!(", going on with epoch {first}"),
+        _ => String::new(),
+    };
+    eprintln!(
+        "{last} epochs of {steps} steps into {}{from}; Ctrl-C stops",
+        plan.run.root().display()
+    );
+}
+
+fn report(outcome: &Outcome, plan: &Plan, start: Instant) {
+    let folder = outcome.run.root().display();
+    let [done, epochs] = outcome.epochs;
+    if outcome.skipped > 0 {
+        eprintln!(
+            "{} images could not be read and were left out",
+            outcome.skipped
+        );
+    }
+    if let Some(best) = &outcome.best {
+        let (top1, top5) = (percent(best.val_top1), percent(best.val_top5));
+        eprintln!(
+            "best epoch {}: validation top-1 {top1}, top-5 {top5}",
+            best.epoch
+        );
+    }
+    if outcome.interrupted() {
+        eprintln!("stopped after {done} of {epochs} epochs; go on with:");
+        eprintln!(
+            "  {} train --resume --output {}",
+            program(),
+            quoted(outcome.run.root())
+        );
+    } else if plan.epochs[0] > epochs {
+        eprintln!(
+            "nothing to do: the run in {folder} has all its {epochs} epochs; give more with --epochs"
+        );
+    } else {
+        eprintln!("done in {:.0} s; try:", start.elapsed().as_secs_f64());
+        eprintln!("  {} evaluate {}", program(), quoted(outcome.run.root()));
+    }
+}
+
+/// The program as it was called, so that a printed line can be used as it is.
+fn program() -> String {
+    env::args_os()
+        .next()
+        .map_or("octresnet".into(), |name| quoted(Path::new(&name)))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:\\".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_named_after_recipe_or_images() {
+        let recipe = Recipe::default();
+        let name = |config: Option<&str>| run_name(config.map(Path::new), &recipe);
+        assert_eq!(name(None), "emoji");
+        assert_eq!(name(Some("configs/emoji-vanilla.json")), "emoji-vanilla");
+        assert_eq!(
+            name(Some("runs/emoji-vanilla-12/config.json")),
+            "emoji-vanilla"
+        );
+        assert_eq!(name(Some("config.json")), "run");
+    }
+
+    #[test]
+    fn printed_paths_can_be_pasted() {
+        assert_eq!(quoted(Path::new("runs/a-1")), "runs/a-1");
+        assert_eq!(quoted(Path::new("my run's")), r"'my run'\''s'");
+    }
+}
