@@ -5,7 +5,7 @@ use burn::{
     nn::PaddingConfig2d,
     tensor::{Device, Tensor, TensorData},
 };
-use burn_octconv::{Downsample, Exchange, OctConv2d, OctConv2dConfig, OctFeatures, Upsample};
+use burn_octconv::{Downsample, Exchange, OctConv2d, OctConv2dConfig, OctFeatures, Upsample, ops};
 use proptest::prelude::*;
 
 use super::reference::{Inputs, Map, Options, Pad, octconv};
@@ -28,11 +28,12 @@ pub fn alpha(low: usize, total: usize) -> f64 {
     }
 }
 
-/// How large the random maps and kernels get.
+/// How large the random maps and kernels get, and what error is allowed.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub size: usize,
     pub channels: usize,
+    pub tolerance: f64,
 }
 
 /// Configurations of every kind: α in 0…1, odd sizes down to 1×1, groups, depthwise, dilation,
@@ -238,8 +239,21 @@ enum Leaf {
     One(Tensor<1>),
 }
 
+/// How a layer is computed.
+pub type Form = fn(&OctConv2d, OctFeatures) -> OctFeatures;
+
+/// As users get it: by an engine where there is one.
+pub fn as_built(layer: &OctConv2d, input: OctFeatures) -> OctFeatures {
+    layer.forward(input)
+}
+
+/// By Burn's primitive operations.
+pub fn composed(layer: &OctConv2d, input: OctFeatures) -> OctFeatures {
+    ops::composed::octconv2d(input, layer.kernels(), &layer.options)
+}
+
 /// Computes the layer on `device` from the values of `inputs`.
-pub fn run(case: &Case, layer: &OctConv2d, inputs: &Inputs, device: &Device) -> Run {
+fn run(case: &Case, layer: &OctConv2d, inputs: &Inputs, device: &Device, form: Form) -> Run {
     let mut leaves = Vec::new();
     let leaf4 = |map: &Map| tensor(map, map.dims, device).require_grad();
     let mut layer = layer.clone();
@@ -277,7 +291,7 @@ pub fn run(case: &Case, layer: &OctConv2d, inputs: &Inputs, device: &Device) -> 
     let (high, low) = (input("high", &inputs.high), input("low", &inputs.low));
     let features = OctFeatures::try_new(high, low, case.size).expect("the input fits together");
     Run {
-        output: layer.forward(features),
+        output: form(&layer, features),
         leaves,
     }
 }
@@ -290,7 +304,7 @@ pub struct Errors {
 }
 
 /// Compares the layer on `device` with the reference, forward and backward.
-pub fn compare(case: &Case, device: &Device) -> Errors {
+pub fn compare(case: &Case, device: &Device, form: Form) -> Errors {
     let device = device.clone().autodiff();
     let layer = case
         .config
@@ -298,7 +312,7 @@ pub fn compare(case: &Case, device: &Device) -> Errors {
         .expect("the configuration is legal");
     let inputs = case.inputs(&layer);
     let options = case.options();
-    let run = run(case, &layer, &inputs, &device);
+    let run = run(case, &layer, &inputs, &device, form);
 
     let expected = octconv(&inputs, case.size, &options, None);
     let forward = output_error(&case, &inputs, &options, &run.output, &expected);
@@ -317,7 +331,7 @@ pub fn forward_error(case: &Case, options: &Options, device: &Device) -> Option<
         .try_init(device)
         .expect("the configuration is legal");
     let inputs = case.inputs(&layer);
-    let output = run(case, &layer, &inputs, device).output;
+    let output = run(case, &layer, &inputs, device, as_built).output;
     let expected = std::panic::catch_unwind(|| octconv(&inputs, case.size, options, None)).ok()?;
     output_error(case, &inputs, options, &output, &expected)
 }
