@@ -150,6 +150,11 @@ impl Case {
     /// Random values for the layer's parameters and its input; multiples of 2⁻¹⁶, so that they
     /// are exact in f32.
     pub fn inputs(&self, layer: &OctConv2d) -> Inputs {
+        self.inputs_of(layer, 16)
+    }
+
+    /// As [`Case::inputs`], multiples of 2^-`bits`, at most 2⁻⁴⁰.
+    pub fn inputs_of(&self, layer: &OctConv2d, bits: i32) -> Inputs {
         let mut random = Random(self.seed);
         let mut map = |dims: [usize; 4]| {
             let mut map = Map::zeros(dims);
@@ -180,6 +185,7 @@ impl Case {
             bias_high,
             bias_low,
         }
+        .rounded(bits)
     }
 }
 
@@ -188,13 +194,13 @@ impl Case {
 pub struct Random(pub u64);
 
 impl Random {
-    /// Uniform in [−1, 1), a multiple of 2⁻¹⁶.
+    /// Uniform in [−1, 1), a multiple of 2⁻⁴⁰.
     pub fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 47) as f64 / 65536.0 - 1.0
+        ((z ^ (z >> 31)) >> 23) as f64 * f64::powi(2.0, -40) - 1.0
     }
 }
 
@@ -216,7 +222,7 @@ pub fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
 }
 
 /// The largest error of `actual`, relative to the sums of magnitudes that it is made of.
-fn worst(actual: &[f64], expected: &Map, magnitude: &Map) -> f64 {
+pub fn worst(actual: &[f64], expected: &Map, magnitude: &Map) -> f64 {
     assert_eq!(actual.len(), expected.data.len());
     let errors = actual.iter().zip(&expected.data).zip(&magnitude.data);
     errors
@@ -336,7 +342,7 @@ pub fn compare_in(case: &Case, device: &Device, bits: i32, dtype: Option<DType>)
         .config
         .try_init(&device)
         .expect("the configuration is legal");
-    let inputs = case.inputs(&layer).rounded(bits);
+    let inputs = case.inputs_of(&layer, bits);
     let options = case.options();
     let mut target = TensorCreationOptions::from(&device);
     target.dtype = dtype;

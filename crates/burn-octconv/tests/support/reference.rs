@@ -322,7 +322,10 @@ pub fn upsample(x: &Map, [height, width]: [usize; 2], method: Upsample) -> Map {
     for (n, c, i, j) in indices(y.dims) {
         for (row, a) in taps(i, rows) {
             for (column, b) in taps(j, columns) {
-                *y.at_mut(n, c, i, j) += a * b * x.at(n, c, row, column);
+                // A pixel without weight is not read: it may be infinite.
+                if a * b > 0.0 {
+                    *y.at_mut(n, c, i, j) += a * b * x.at(n, c, row, column);
+                }
             }
         }
     }
