@@ -3,12 +3,12 @@
 use burn::{
     module::Param,
     nn::PaddingConfig2d,
-    tensor::{Device, Tensor, TensorData},
+    tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData},
 };
 use burn_octconv::{Downsample, Exchange, OctConv2d, OctConv2dConfig, OctFeatures, Upsample, ops};
 use proptest::prelude::*;
 
-use super::reference::{Inputs, Map, Options, Pad, octconv};
+use super::reference::{Inputs, Map, NAMES, Options, Pad, octconv};
 
 /// A configuration with an input for it.
 #[derive(Debug, Clone)]
@@ -151,6 +151,11 @@ impl Case {
     /// Random values for the layer's parameters and its input; multiples of 2⁻¹⁶, so that they
     /// are exact in f32.
     pub fn inputs(&self, layer: &OctConv2d) -> Inputs {
+        self.inputs_of(layer, 16)
+    }
+
+    /// As [`Case::inputs`], multiples of 2^-`bits`, at most 2⁻⁴⁰.
+    pub fn inputs_of(&self, layer: &OctConv2d, bits: i32) -> Inputs {
         let mut random = Random(self.seed);
         let mut map = |dims: [usize; 4]| {
             let mut map = Map::zeros(dims);
@@ -181,6 +186,7 @@ impl Case {
             bias_high,
             bias_low,
         }
+        .rounded(bits)
     }
 }
 
@@ -189,19 +195,23 @@ impl Case {
 pub struct Random(pub u64);
 
 impl Random {
-    /// Uniform in [−1, 1), a multiple of 2⁻¹⁶.
+    /// Uniform in [−1, 1), a multiple of 2⁻⁴⁰.
     pub fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 47) as f64 / 65536.0 - 1.0
+        ((z ^ (z >> 31)) >> 23) as f64 * f64::powi(2.0, -40) - 1.0
     }
 }
 
-pub fn tensor<const D: usize>(map: &Map, dims: [usize; D], device: &Device) -> Tensor<D> {
-    let data: Vec<f32> = map.data.iter().map(|&x| x as f32).collect();
-    Tensor::from_data(TensorData::new(data, dims), device)
+/// A tensor on a device, in the device's type of float or in the one that `options` names.
+pub fn tensor<const D: usize>(
+    map: &Map,
+    dims: [usize; D],
+    options: impl Into<TensorCreationOptions>,
+) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(map.data.clone(), dims), options)
 }
 
 pub fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
@@ -213,7 +223,7 @@ pub fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
 }
 
 /// The largest error of `actual`, relative to the sums of magnitudes that it is made of.
-fn worst(actual: &[f64], expected: &Map, magnitude: &Map) -> f64 {
+pub fn worst(actual: &[f64], expected: &Map, magnitude: &Map) -> f64 {
     assert_eq!(actual.len(), expected.data.len());
     let errors = actual.iter().zip(&expected.data).zip(&magnitude.data);
     errors
@@ -232,6 +242,7 @@ fn worst(actual: &[f64], expected: &Map, magnitude: &Map) -> f64 {
 pub struct Run {
     pub output: OctFeatures,
     leaves: Vec<(&'static str, Leaf)>,
+    options: TensorCreationOptions,
 }
 
 enum Leaf {
@@ -252,10 +263,17 @@ pub fn composed(layer: &OctConv2d, input: OctFeatures) -> OctFeatures {
     ops::composed::octconv2d(input, layer.kernels(), &layer.options)
 }
 
-/// Computes the layer on `device` from the values of `inputs`.
-fn run(case: &Case, layer: &OctConv2d, inputs: &Inputs, device: &Device, form: Form) -> Run {
+/// Computes the layer from the values of `inputs`, on the device and in the type of `options`.
+pub fn run(
+    size: [usize; 2],
+    layer: &OctConv2d,
+    inputs: &Inputs,
+    options: impl Into<TensorCreationOptions>,
+    form: Form,
+) -> Run {
+    let options = options.into();
     let mut leaves = Vec::new();
-    let leaf4 = |map: &Map| tensor(map, map.dims, device).require_grad();
+    let leaf4 = |map: &Map| tensor(map, map.dims, options.clone()).require_grad();
     let mut layer = layer.clone();
     for (name, param, map) in [
         ("h2h", &mut layer.h2h, &inputs.h2h),
@@ -275,7 +293,7 @@ fn run(case: &Case, layer: &OctConv2d, inputs: &Inputs, device: &Device, form: F
         ("bias_low", &mut layer.bias_low, &inputs.bias_low),
     ] {
         if let Some(map) = map {
-            let leaf = tensor(map, [map.dims[1]], device).require_grad();
+            let leaf = tensor(map, [map.dims[1]], options.clone()).require_grad();
             *param = Some(Param::from_tensor(leaf));
             let value = param.as_ref().expect("just set").val();
             leaves.push((name, Leaf::One(value)));
@@ -289,10 +307,34 @@ fn run(case: &Case, layer: &OctConv2d, inputs: &Inputs, device: &Device, form: F
         })
     };
     let (high, low) = (input("high", &inputs.high), input("low", &inputs.low));
-    let features = OctFeatures::try_new(high, low, case.size).expect("the input fits together");
+    let features = OctFeatures::try_new(high, low, size).expect("the input fits together");
     Run {
         output: form(&layer, features),
         leaves,
+        options,
+    }
+}
+
+impl Run {
+    /// The derivatives of Σ weights · output by everything that was read. What no path reads has
+    /// none.
+    pub fn gradients(self, weights: &[Option<Map>; 2]) -> Vec<(&'static str, Option<Vec<f64>>)> {
+        let (high, low) = self.output.into_parts();
+        let product = |y: Option<Tensor<4>>, g: &Option<Map>| {
+            y.zip(g.as_ref())
+                .map(|(y, g)| (y * tensor(g, g.dims, self.options.clone())).sum())
+        };
+        let loss = match (product(high, &weights[0]), product(low, &weights[1])) {
+            (Some(a), Some(b)) => a + b,
+            (a, b) => a.or(b).expect("there is an output"),
+        };
+        let gradients = loss.backward();
+        let gradient = |leaf| match leaf {
+            Leaf::Four(leaf) => leaf.grad(&gradients).map(read),
+            Leaf::One(leaf) => leaf.grad(&gradients).map(read),
+        };
+        let leaves = self.leaves.into_iter();
+        leaves.map(|(name, leaf)| (name, gradient(leaf))).collect()
     }
 }
 
@@ -305,20 +347,33 @@ pub struct Errors {
 
 /// Compares the layer on `device` with the reference, forward and backward.
 pub fn compare(case: &Case, device: &Device, form: Form) -> Errors {
+    compare_in(case, device, 16, None, form)
+}
+
+/// As [`compare`], with tensors of the type `dtype` that hold multiples of 2^-`bits`.
+pub fn compare_in(
+    case: &Case,
+    device: &Device,
+    bits: i32,
+    dtype: Option<DType>,
+    form: Form,
+) -> Errors {
     let device = device.clone().autodiff();
     let layer = case
         .config
         .try_init(&device)
         .expect("the configuration is legal");
-    let inputs = case.inputs(&layer);
+    let inputs = case.inputs_of(&layer, bits);
     let options = case.options();
-    let run = run(case, &layer, &inputs, &device, form);
+    let mut target = TensorCreationOptions::from(&device);
+    target.dtype = dtype;
+    let run = run(case.size, &layer, &inputs, target, form);
 
     let expected = octconv(&inputs, case.size, &options, None);
-    let forward = output_error(&case, &inputs, &options, &run.output, &expected);
+    let forward = output_error(case, &inputs, &options, &run.output, &expected);
     Errors {
         forward: forward.expect("the layer's output has the shape of the reference"),
-        backward: backward_error(case, &inputs, &expected, run, &device),
+        backward: backward_error(case, &inputs, &expected, run, bits),
     }
 }
 
@@ -331,7 +386,7 @@ pub fn forward_error(case: &Case, options: &Options, device: &Device) -> Option<
         .try_init(device)
         .expect("the configuration is legal");
     let inputs = case.inputs(&layer);
-    let output = run(case, &layer, &inputs, device, as_built).output;
+    let output = run(case.size, &layer, &inputs, device, as_built).output;
     let expected = std::panic::catch_unwind(|| octconv(&inputs, case.size, options, None)).ok()?;
     output_error(case, &inputs, options, &output, &expected)
 }
@@ -369,26 +424,16 @@ fn backward_error(
     inputs: &Inputs,
     expected: &[Option<Map>; 2],
     run: Run,
-    device: &Device,
+    bits: i32,
 ) -> f64 {
     let options = case.options();
     let mut random = Random(!case.seed);
     let mut noise = |dims: [usize; 4]| {
         let mut map = Map::zeros(dims);
         map.data.iter_mut().for_each(|x| *x = random.next());
-        map
+        map.rounded(bits)
     };
     let weights = [&expected[0], &expected[1]].map(|y| y.as_ref().map(|y| noise(y.dims)));
-    let (high, low) = run.output.into_parts();
-    let product = |y: Option<Tensor<4>>, g: &Option<Map>| {
-        y.zip(g.as_ref())
-            .map(|(y, g)| (y * tensor(g, g.dims, device)).sum())
-    };
-    let loss = match (product(high, &weights[0]), product(low, &weights[1])) {
-        (Some(a), Some(b)) => a + b,
-        (a, b) => a.or(b).expect("there is an output"),
-    };
-    let gradients = loss.backward();
 
     let value = |inputs: &Inputs, selector: Option<&Map>, weights: &[Option<Map>; 2]| -> f64 {
         let outputs = octconv(inputs, case.size, &options, selector);
@@ -397,26 +442,12 @@ fn backward_error(
             .filter_map(|(y, g)| Some(y.as_ref()?.dot(g.as_ref()?)))
             .sum()
     };
-    let names = [
-        "high",
-        "low",
-        "h2h",
-        "h2l",
-        "l2h",
-        "l2l",
-        "bias_high",
-        "bias_low",
-    ];
     let absolute = weights.clone().map(|g| g.map(|g| g.map(f64::abs)));
     let mut worst = 0.0f64;
-    for (name, leaf) in run.leaves {
-        let part = names.iter().position(|n| *n == name).expect("a known name");
+    for (name, gradient) in run.gradients(&weights) {
+        let part = NAMES.iter().position(|n| *n == name).expect("a known name");
         let point = inputs.parts()[part].clone().expect("the leaf has a value");
         let direction = noise(point.dims);
-        let gradient = match leaf {
-            Leaf::Four(leaf) => leaf.grad(&gradients).map(read),
-            Leaf::One(leaf) => leaf.grad(&gradients).map(read),
-        };
         // An input that no path reads has no gradient at all.
         let actual: f64 = gradient.map_or(0.0, |gradient| {
             gradient

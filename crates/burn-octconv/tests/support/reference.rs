@@ -40,6 +40,12 @@ impl Map {
         }
     }
 
+    /// Every value rounded to a multiple of 2^-`bits`.
+    pub fn rounded(&self, bits: i32) -> Self {
+        let scale = f64::powi(2.0, bits);
+        self.map(|x| (x * scale).round() / scale)
+    }
+
     pub fn zip(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
         assert_eq!(self.dims, other.dims);
         let pairs = self.data.iter().zip(&other.data);
@@ -88,6 +94,18 @@ pub struct Inputs {
     pub bias_low: Option<Map>,
 }
 
+/// The names of [`Inputs::parts`], in order.
+pub const NAMES: [&str; 8] = [
+    "high",
+    "low",
+    "h2h",
+    "h2l",
+    "l2h",
+    "l2l",
+    "bias_high",
+    "bias_low",
+];
+
 impl Inputs {
     pub fn parts(&self) -> [&Option<Map>; 8] {
         let Self {
@@ -115,6 +133,14 @@ impl Inputs {
             bias_low,
         } = self;
         [high, low, h2h, h2l, l2h, l2l, bias_high, bias_low]
+    }
+
+    /// All values rounded to multiples of 2^-`bits`.
+    pub fn rounded(mut self, bits: i32) -> Self {
+        for part in self.parts_mut().into_iter().flatten() {
+            *part = part.rounded(bits);
+        }
+        self
     }
 
     /// All values replaced by their magnitudes: the operator over them bounds the sums of
@@ -296,7 +322,10 @@ pub fn upsample(x: &Map, [height, width]: [usize; 2], method: Upsample) -> Map {
     for (n, c, i, j) in indices(y.dims) {
         for (row, a) in taps(i, rows) {
             for (column, b) in taps(j, columns) {
-                *y.at_mut(n, c, i, j) += a * b * x.at(n, c, row, column);
+                // A pixel without weight is not read: it may be infinite.
+                if a * b > 0.0 {
+                    *y.at_mut(n, c, i, j) += a * b * x.at(n, c, row, column);
+                }
             }
         }
     }
