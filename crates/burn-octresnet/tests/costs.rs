@@ -207,35 +207,42 @@ fn at_the_papers_alpha_multiply_adds_are_within_a_percent() {
     }
 }
 
-/// Counts parameters, all and trained; Burn's `num_params` counts running statistics too.
+/// Counts parameters by path; Burn's `num_params` counts running statistics too.
 #[derive(Default)]
 struct Parameters {
     path: Vec<String>,
-    all: u64,
+    found: Vec<(String, u64)>,
     trained: u64,
 }
 
 impl ModuleVisitor for Parameters {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let count = param.lazy_shape().num_elements() as u64;
-        let is_statistic = self.path.last().is_some_and(|n| n.starts_with("running"));
-        self.all += if is_statistic { 0 } else { count };
+        if !self.path.last().is_some_and(|n| n.starts_with("running")) {
+            let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+            self.found.push((path.join("."), count));
+        }
         self.trained += if param.is_require_grad() { count } else { 0 };
     }
 
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.into());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        // The variant of a block is no part of a layer's name.
+        if !container.starts_with("Enum:") {
+            self.path.push(name.into());
+        }
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.path.pop();
+        }
     }
 }
 
-/// Built and counted parameters are the same, to the last one, and all are trained but the γ and
-/// β of the plain norms in SE-ResNet-152.
+/// Layer by layer, built and counted parameters are the same, to the last one, and all are trained
+/// but the γ and β of the plain norms in SE-ResNet-152.
 #[test]
-fn every_network_is_built_as_counted() {
+fn every_layer_is_built_as_counted() {
     for arch in Arch::ALL {
         for alpha in [0.0, 0.5] {
             let mut config = config(arch, alpha);
@@ -244,14 +251,27 @@ fn every_network_is_built_as_counted() {
             let model = config.init(&Device::default().autodiff()).unwrap();
             let mut built = Parameters::default();
             model.visit(&mut built);
-            let counted = config.cost([32, 32]).unwrap().params;
-            assert_eq!(built.all, counted, "{arch} α={alpha}");
-            let constants = if arch.name().starts_with("oct-se-resnet-152") {
-                95_488 / 2
-            } else {
-                0
+            let total: u64 = built.found.iter().map(|(_, count)| count).sum();
+            for layer in config.layer_costs([32, 32]).unwrap() {
+                let prefix = format!("{}.", layer.name);
+                let mut params = 0;
+                built.found.retain(|(path, count)| {
+                    let own = path.starts_with(&prefix);
+                    params += if own { *count } else { 0 };
+                    !own
+                });
+                assert_eq!(params, layer.cost.params, "{arch} α={alpha}, {prefix}");
+            }
+            assert!(
+                built.found.is_empty(),
+                "{arch} α={alpha}: {:?}",
+                built.found
+            );
+            let constants = match arch.name().starts_with("oct-se-resnet-152") {
+                true => 95_488 / 2,
+                false => 0,
             };
-            assert_eq!(built.trained, counted - constants, "{arch} α={alpha}");
+            assert_eq!(built.trained, total - constants, "{arch} α={alpha}");
         }
     }
 }
