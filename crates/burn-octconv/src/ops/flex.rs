@@ -103,7 +103,7 @@ fn geometry(
         return None;
     }
 
-    let [_, per_group, kernel_height, kernel_width] = present.into_iter().flatten().next()?.dims();
+    let [_, _, kernel_height, kernel_width] = present.into_iter().flatten().next()?.dims();
     let kernel = [kernel_height, kernel_width];
     let reach = [0, 1].map(|axis| (kernel[axis] - 1) * options.dilation[axis]);
     // `same` with a strided convolution depends on the size and may pad at the end only.
@@ -125,24 +125,19 @@ fn geometry(
             .or(b.as_ref())
             .map_or(0, |kernel| kernel.dims()[0])
     };
-    let first_input = if kernels.h2h.is_some() || kernels.h2l.is_some() {
-        channels_high
-    } else {
-        channels_low
-    };
-    let groups = first_input / per_group;
-    // A depthwise layer has another number of groups in each path.
-    let same_groups = [
+    // Groups are left to the composed form: where they are narrower than a channel block, the
+    // engine multiplies zeros, which costs time and spreads a NaN to channels that never read it.
+    let grouped = [
         (&kernels.h2h, channels_high),
         (&kernels.h2l, channels_high),
         (&kernels.l2h, channels_low),
         (&kernels.l2l, channels_low),
     ]
     .into_iter()
-    .all(|(kernel, channels)| {
+    .any(|(kernel, channels)| {
         kernel
             .as_ref()
-            .is_none_or(|kernel| channels == groups * kernel.dims()[1])
+            .is_some_and(|kernel| kernel.dims()[1] != channels)
     });
     let batch = features.high().or(features.low())?.dims()[0];
     let geometry = OctConv {
@@ -158,11 +153,11 @@ fn geometry(
         strided,
         padding,
         dilation: options.dilation,
-        groups,
+        groups: 1,
     };
     let paths = present.map(Option::is_some);
     let supported = geometry.unsupported(paths).is_none();
-    (same_groups && batch > 0 && supported).then_some(geometry)
+    (!grouped && batch > 0 && supported).then_some(geometry)
 }
 
 fn is_flex(device: &Device) -> bool {
