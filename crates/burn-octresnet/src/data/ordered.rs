@@ -87,7 +87,7 @@ impl<T> Shared<T> {
         loop {
             while !state.stopped
                 && state.started < self.jobs
-                && state.started >= state.taken + self.ahead
+                && state.started - state.taken >= self.ahead
             {
                 state = wait(&self.room, state);
             }
