@@ -3,3 +3,8 @@
 pub mod data;
 pub mod model;
 pub mod train;
+
+/// The examples of the repository's README are tested with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

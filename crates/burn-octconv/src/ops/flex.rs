@@ -38,17 +38,12 @@ thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
 }
 
-/// Computes an octave convolution by the engine, or gives back the operands where the engine does
-/// not apply: on another backend, in another precision than f32, or with options that only the
-/// composed form has.
-pub(super) fn try_octconv2d(
+/// Computes an octave convolution by the engine; `geometry` is that of the operands.
+pub(super) fn octconv2d(
     features: OctFeatures,
     kernels: OctKernels,
-    options: &OctConvOptions,
-) -> Result<OctFeatures, (OctFeatures, OctKernels)> {
-    let Some(geometry) = geometry(&features, &kernels, options) else {
-        return Err((features, kernels));
-    };
+    geometry: &OctConv,
+) -> OctFeatures {
     let [out_high, out_low] = geometry.out_sizes();
     let [channels_high, channels_low] = geometry.c_out;
     let (high, low) = features.into_parts();
@@ -60,7 +55,7 @@ pub(super) fn try_octconv2d(
             from_low: Operand::from(from_low),
             bias: Operand::from(bias),
         };
-        let group = Group::new(&geometry, low_output);
+        let group = Group::new(geometry, low_output);
         Tensor::from_dispatch(<burn::backend::Dispatch as OctBackend>::octconv2d_group(
             operands, group,
         ))
@@ -70,17 +65,18 @@ pub(super) fn try_octconv2d(
     let y_low = (channels_low > 0).then(|| group(kernels.h2l, kernels.l2l, kernels.bias_low, true));
     let full = if channels_high > 0 {
         out_high
-    } else if options.stride == 2 {
+    } else if geometry.stride == 2 {
         half(geometry.size)
     } else {
         geometry.size
     };
     debug_assert!(channels_low == 0 || half(full) == out_low);
-    Ok(OctFeatures::try_new(y_high, y_low, full).unwrap_or_else(|e| panic!("{e}")))
+    OctFeatures::try_new(y_high, y_low, full).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// What the engine is to compute, or `None` where it does not apply.
-fn geometry(
+/// What the engine is to compute, or `None` where it does not apply: on another backend, in
+/// another precision than f32, or with options that only the composed form has.
+pub(super) fn geometry(
     features: &OctFeatures,
     kernels: &OctKernels,
     options: &OctConvOptions,

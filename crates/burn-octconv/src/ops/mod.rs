@@ -73,9 +73,8 @@ pub fn octconv2d(
     options: &OctConvOptions,
 ) -> OctFeatures {
     #[cfg(feature = "flex")]
-    let (features, kernels) = match flex::try_octconv2d(features, kernels, options) {
-        Ok(output) => return output,
-        Err(operands) => operands,
-    };
+    if let Some(geometry) = flex::geometry(&features, &kernels, options) {
+        return flex::octconv2d(features, kernels, &geometry);
+    }
     composed::octconv2d(features, kernels, options)
 }

@@ -17,8 +17,8 @@ pub enum ModelError {
         arch: Arch,
         /// Where the layer stands, such as `layer1.0.conv2`.
         layer: String,
-        /// What is wrong with it.
-        error: OctConvError,
+        /// What is wrong with it; boxed, as it is large and errors are rare.
+        error: Box<OctConvError>,
     },
     /// A network that cannot tell anything apart.
     #[error("num_classes is {0}: a classifier needs at least 1 class")]

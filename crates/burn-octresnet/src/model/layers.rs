@@ -103,12 +103,12 @@ impl Layers {
         &self,
         prefix: &str,
         size: [usize; 2],
-    ) -> Result<Vec<LayerCost>, (String, OctConvError)> {
+    ) -> Result<Vec<LayerCost>, (String, Box<OctConvError>)> {
         let costs = self.0.iter().map(|(name, layer, reduction)| {
             let name = format!("{prefix}{name}");
             match layer.cost(size.map(|s| s.div_ceil(*reduction))) {
                 Ok(cost) => Ok(LayerCost { name, cost }),
-                Err(error) => Err((name, error)),
+                Err(error) => Err((name, Box::new(error))),
             }
         });
         costs.collect()

@@ -168,7 +168,7 @@ impl Blueprint {
         &self,
         num_classes: usize,
         size: [usize; 2],
-    ) -> Result<Vec<LayerCost>, (String, OctConvError)> {
+    ) -> Result<Vec<LayerCost>, (String, Box<OctConvError>)> {
         let mut costs = self.stem.layers().costs("", size)?;
         let mut size = self.stem.conv_size(size);
         match &self.stem.pool {

@@ -247,7 +247,7 @@ impl Default for DataRecipe {
             val_fraction: 0.2,
             train: TrainTransform {
                 size: 64,
-                scale: [0.6, 1.0],
+                scale: [0.8, 1.0],
                 ratio: [0.75, 1.333],
                 ..Default::default()
             },
@@ -278,11 +278,11 @@ impl Default for Recipe {
                 weight_decay: 5e-4,
             },
             schedule: ScheduleConfig::Cosine {
-                warmup_epochs: 1.6,
+                warmup_epochs: 2.4,
                 final_lr: 0.0,
             },
             label_smoothing: 0.1,
-            epochs: 8,
+            epochs: 12,
             seed: 0,
             device: DeviceName::Auto,
             output: None,
