@@ -65,6 +65,19 @@ pub enum OctConvError {
         /// Low-frequency output channels.
         low_out: usize,
     },
+    /// Groups of a group norm that do not divide the channels of both frequencies.
+    #[error(
+        "a group norm with {groups} groups must divide the {high} high-frequency and the {low} \
+         low-frequency channels: change num_groups, num_features, or alpha"
+    )]
+    NormGroups {
+        /// The number of groups given.
+        groups: usize,
+        /// High-frequency channels.
+        high: usize,
+        /// Low-frequency channels.
+        low: usize,
+    },
     /// A depthwise convolution whose input and output are split differently.
     #[error(
         "a depthwise convolution (groups = channels = {channels}) cannot move channels between \

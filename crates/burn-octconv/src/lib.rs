@@ -1,19 +1,139 @@
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
-//! Octave convolution for Burn.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+//! Octave convolution for the [Burn](https://burn.dev) deep-learning framework.
+//!
+//! # What it is
+//!
+//! A natural image is a sum of a slowly varying layout and of fine detail, and so are the feature
+//! maps inside a convolutional network. An *octave convolution* (Chen et al., "Drop an Octave",
+//! ICCV 2019, [arXiv 1904.05049](https://arxiv.org/abs/1904.05049)) stores the two apart: a share
+//! 1 − α of the channels, the *high-frequency* group, keeps the full resolution; the other share
+//! α, the *low-frequency* group, is kept one octave below, at half the height and width. With
+//! input X = {X^H, X^L} and output Y = {Y^H, Y^L} there are four paths:
+//!
+//! ```text
+//!   Y^H = f(X^H; W^{H→H}) + upsample(f(X^L; W^{L→H}), 2)
+//!   Y^L = f(X^L; W^{L→L}) + f(pool(X^H, 2); W^{H→L})
+//!
+//!            full resolution                       full resolution
+//!     X^H ────────── H→H: conv ───────────────┬──▶ Y^H
+//!       └─ H→L: pool, conv ─────────┐         │
+//!       ┌─ L→H: conv, upsample ─────┼─────────┘
+//!     X^L ────────── L→L: conv ─────┴────────────▶ Y^L
+//!            half resolution                       half resolution
+//! ```
+//!
+//! f is a convolution, pool a 2×2 average pooling with stride 2, upsample nearest-neighbour by 2.
+//! The four kernels together are one vanilla kernel cut in four, so the number of parameters does
+//! not depend on α; but three of the four products run on a quarter of the pixels, and the kernel
+//! of the low group covers twice the extent of the image.
+//!
+//! # Using it
+//!
+//! [`OctConv2d`] is a [`Module`](burn::module::Module) like Burn's own
+//! [`Conv2d`](burn::nn::conv::Conv2d), built from an [`OctConv2dConfig`]; what flows between the
+//! layers is an [`OctFeatures`] instead of a tensor.
+//!
+//! ```
+//! use burn::{module::Module, tensor::{Device, Tensor}};
+//! use burn_octconv::{OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig};
+//!
+//! #[derive(Module, Debug)]
+//! struct Net {
+//!     first: OctConv2d,
+//!     norm: OctBatchNorm,
+//!     last: OctConv2d,
+//! }
+//!
+//! impl Net {
+//!     fn new(device: &Device) -> Self {
+//!         Self {
+//!             // A plain tensor comes in …
+//!             first: OctConv2dConfig::new([3, 32], [3, 3]).with_alpha_in(0.0).init(device),
+//!             norm: OctBatchNormConfig::new(32).init(device),
+//!             // … and a plain tensor goes out.
+//!             last: OctConv2dConfig::new([32, 64], [3, 3]).with_alpha_out(0.0).init(device),
+//!         }
+//!     }
+//!
+//!     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+//!         let x = self.norm.forward(self.first.forward(images)).relu();
+//!         self.last.forward(x).into_high()
+//!     }
+//! }
+//!
+//! let device = Device::default();
+//! let net = Net::new(&device);
+//! let output = net.forward(Tensor::zeros([2, 3, 33, 50], &device));
+//! assert_eq!(output.dims(), [2, 64, 33, 50]);
+//! ```
+//!
+//! # The rules
+//!
+//! - The low group has `⌊α · channels⌋` channels, the high group the others; high channels come
+//!   first. A group without channels does not exist: no parameters, no path, no tensor. So a
+//!   layer with `alpha_in = 0` reads a plain tensor and one with `alpha_out = 0` returns one; with
+//!   both zero it is the vanilla convolution.
+//! - The low resolution is `⌈height / 2⌉ × ⌈width / 2⌉`. Windows at the border average only the
+//!   pixels that exist, and the upsampled map is cropped, so any size works, also odd ones.
+//! - With stride 2 both inputs are pooled first and then convolved with stride 1; H→L pools
+//!   twice; L→H needs no upsampling. Strided convolutions would shift the two frequencies against
+//!   each other (section 3.3 of the paper); `with_strided(true)` has them for comparison.
+//! - Padding must keep the size. All four paths have the same `groups`; a depthwise layer
+//!   (`groups = in = out`) has no exchange paths. There is one bias per output channel.
+//! - The initialisation knows the fan-in of the whole layer, so that the sum of two paths starts
+//!   with the variance of one vanilla convolution.
+//!
+//! # Choosing α
+//!
+//! At stride 1 and with the same α on both sides a layer costs `1 − ¾·α(2 − α)` of the vanilla
+//! multiply–adds and `1 − ¾·α` of its activation memory ([`relative_cost`]):
+//!
+//! | α | 0 | 0.125 | 0.25 | 0.5 | 0.75 | 0.875 | 1 |
+//! |---|---|---|---|---|---|---|---|
+//! | multiply–adds, % | 100 | 82 | 67 | 44 | 30 | 26 | 25 |
+//! | memory, % | 100 | 91 | 81 | 63 | 44 | 34 | 25 |
+//!
+//! In the paper α = 0.125 and 0.25 raised ImageNet accuracy of every network tried, and α = 0.5
+//! kept it above the vanilla network at less than half the arithmetic. Start with 0.25 for
+//! accuracy or 0.5 for speed. Use 0 on maps of a few pixels, as the published networks do in their
+//! last stage: half of seven pixels leaves nothing for a 3×3 kernel to see. [`OctConv2dConfig::cost`]
+//! tells what a layer costs before it is built.
+//!
+//! # Limits
+//!
+//! - Strides other than 1 and 2 have no octave form.
+//! - With many groups, small α are impossible: 32 groups do not divide 1/8 of 128 channels.
+//! - Saved multiply–adds are not automatically saved seconds. The layer is composed from Burn's
+//!   primitive operations, which pay for pooling, upsampling and summing in memory traffic; on
+//!   small maps that can cost more than the arithmetic it saves. Measure on your device.
+//!
+//! # Features
+//!
+//! `std` (default) and one feature per backend of Burn, none of which is on by default: `flex`,
+//! `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `cpu`, `tch`. Without `std` the
+//! crate needs `alloc` only.
 
 extern crate alloc;
 
 mod conv;
 mod cost;
+#[cfg(feature = "flex")]
+pub mod engine;
 mod error;
 mod features;
-pub mod layers;
+mod layers;
 pub mod ops;
 mod split;
 
 pub use conv::{Downsample, Exchange, OctConv2d, OctConv2dConfig, Upsample};
-pub use cost::{Cost, PathMacs};
+pub use cost::{Cost, PathMacs, relative_cost};
 pub use error::{FeatureError, OctConvError};
 pub use features::OctFeatures;
 pub use layers::*;
 pub use split::ChannelSplit;
+
+/// The examples of the README are tested with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,7 +5,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{OctConv2dConfig, config::Plan};
+use super::{OctConv2dConfig, Plan};
 use crate::{
     ChannelSplit, FeatureError, OctFeatures,
     ops::{self, OctConvOptions, OctKernels},
@@ -115,6 +115,18 @@ impl OctConv2d {
         let input = input.into();
         self.check(&input).unwrap_or_else(|e| panic!("{e}"));
         ops::octconv2d(input, self.kernels(), &self.options)
+    }
+
+    /// Whether the layer is depthwise: one filter per channel, no exchange paths.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups > 1 && [self.input.total(), self.output.total()] == [self.groups; 2]
+    }
+
+    /// The device that holds the kernels.
+    pub fn device(&self) -> Device {
+        let kernels = [&self.h2h, &self.h2l, &self.l2h, &self.l2l];
+        let kernel = kernels.into_iter().flatten().next();
+        kernel.expect("a layer has at least one path").device()
     }
 
     /// Whether `input` has the channels that the layer was built for.

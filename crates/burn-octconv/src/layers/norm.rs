@@ -1,11 +1,184 @@
+use alloc::vec::Vec;
+
 use burn::{
     config::Config,
-    module::Module,
-    nn::{BatchNorm, BatchNormConfig},
-    tensor::Device,
+    module::{Module, Param, RunningState},
+    nn::{
+        BatchNorm, BatchNormConfig,
+        norm::{Normalization, NormalizationConfig},
+    },
+    tensor::{Device, Tensor},
 };
 
-use crate::{ChannelSplit, OctConvError, OctFeatures};
+use crate::{ChannelSplit, FeatureError, OctConvError, OctFeatures};
+
+/// A norm over the channels of one frequency group: what [`OctNorm`] applies to each.
+pub trait ChannelNorm: Module {
+    /// The channels it was built for; `None` if it fits any number.
+    fn channels(&self) -> Option<usize>;
+
+    /// Normalises `[batch, channels, height, width]`; the shape does not change.
+    fn normalize(&self, input: Tensor<4>) -> Tensor<4>;
+}
+
+impl ChannelNorm for BatchNorm {
+    fn channels(&self) -> Option<usize> {
+        Some(self.gamma.dims()[0])
+    }
+
+    fn normalize(&self, input: Tensor<4>) -> Tensor<4> {
+        self.forward(input)
+    }
+}
+
+impl ChannelNorm for Normalization {
+    fn channels(&self) -> Option<usize> {
+        match self {
+            Self::Identity(_) => None,
+            norm => Some(norm.num_features()),
+        }
+    }
+
+    fn normalize(&self, input: Tensor<4>) -> Tensor<4> {
+        match self {
+            // These two normalise over the last axis, which has to be that of the channels.
+            Self::Layer(_) | Self::Rms(_) => {
+                let input = input.permute([0, 2, 3, 1]);
+                self.forward(input).permute([0, 3, 1, 2])
+            }
+            norm => norm.forward(input),
+        }
+    }
+}
+
+/// A norm for each frequency group, with statistics and parameters of its own.
+#[derive(Module, Debug)]
+pub struct OctNorm<M: ChannelNorm> {
+    /// The norm of the high group.
+    pub high: Option<M>,
+    /// The norm of the low group.
+    pub low: Option<M>,
+}
+
+/// Batch normalisation, each frequency with statistics of its own.
+pub type OctBatchNorm = OctNorm<BatchNorm>;
+
+impl<M: ChannelNorm> OctNorm<M> {
+    /// A norm for each group that `split` has, built by `init` from the number of channels.
+    fn from_split(split: ChannelSplit, mut init: impl FnMut(usize) -> M) -> Self {
+        let mut group = |channels: usize| (channels > 0).then(|| init(channels));
+        Self {
+            high: group(split.high),
+            low: group(split.low),
+        }
+    }
+
+    /// Normalises both groups; shapes do not change.
+    ///
+    /// # Panics
+    ///
+    /// If the groups of the input are not those that the layer was built for.
+    pub fn forward(&self, input: OctFeatures) -> OctFeatures {
+        self.check(&input).unwrap_or_else(|e| panic!("{e}"));
+        let size = input.size();
+        let (high, low) = input.into_parts();
+        let normalize = |x: Option<_>, norm: &Option<M>| {
+            x.zip(norm.as_ref()).map(|(x, norm)| norm.normalize(x))
+        };
+        let (high, low) = (normalize(high, &self.high), normalize(low, &self.low));
+        OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Whether `input` has the channels that the layer was built for.
+    ///
+    /// # Errors
+    ///
+    /// [`FeatureError::Channels`] with the expected and the actual counts.
+    pub fn check(&self, input: &OctFeatures) -> Result<(), FeatureError> {
+        let [high, low] = input.channels();
+        let expected = |norm: &Option<M>, actual: usize| match norm {
+            Some(norm) => norm.channels().unwrap_or(actual),
+            None => 0,
+        };
+        let (expected_high, expected_low) = (expected(&self.high, high), expected(&self.low, low));
+        if [high, low] == [expected_high, expected_low] {
+            return Ok(());
+        }
+        Err(FeatureError::Channels {
+            expected_high,
+            expected_low,
+            high,
+            low,
+        })
+    }
+}
+
+/// Splits the features of a norm, of which there must be at least one.
+fn split_features(num_features: usize, alpha: f64) -> Result<ChannelSplit, OctConvError> {
+    if num_features == 0 {
+        return Err(OctConvError::Zero {
+            name: "num_features",
+            value: "0".into(),
+        });
+    }
+    ChannelSplit::new(num_features, alpha)
+}
+
+/// Configuration of an [`OctNorm`] of any kind that Burn has: batch, group, instance, layer, RMS.
+///
+/// ```
+/// use burn::{nn::{GroupNormConfig, norm::NormalizationConfig}, tensor::Device};
+/// use burn_octconv::OctNormConfig;
+///
+/// // The number of channels in the inner configuration is replaced by that of each group.
+/// let norm = NormalizationConfig::Group(GroupNormConfig::new(8, 0));
+/// let layer = OctNormConfig::new(64, norm).with_alpha(0.25).init(&Device::default());
+/// ```
+#[derive(Config, Debug)]
+pub struct OctNormConfig {
+    /// The number of channels of both frequencies together.
+    pub num_features: usize,
+    /// The norm of each group; its own number of features is ignored. Layer and RMS norm
+    /// normalise every pixel over its channels.
+    pub norm: NormalizationConfig,
+    /// Share of low-frequency channels, in `[0, 1]`.
+    #[config(default = "0.5")]
+    pub alpha: f64,
+}
+
+impl OctNormConfig {
+    /// Builds the layer.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is invalid; [`OctNormConfig::try_init`] returns the error instead.
+    pub fn init(&self, device: &Device) -> OctNorm<Normalization> {
+        self.try_init(device).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// [`OctConvError::Alpha`], [`OctConvError::Zero`], or [`OctConvError::NormGroups`] if the
+    /// groups of a group norm do not divide the channels of both frequencies.
+    pub fn try_init(&self, device: &Device) -> Result<OctNorm<Normalization>, OctConvError> {
+        let split = split_features(self.num_features, self.alpha)?;
+        if let NormalizationConfig::Group(group) = &self.norm {
+            let groups = group.num_groups;
+            if groups == 0 || [split.high, split.low].iter().any(|c| c % groups != 0) {
+                return Err(OctConvError::NormGroups {
+                    groups,
+                    high: split.high,
+                    low: split.low,
+                });
+            }
+        }
+        Ok(OctNorm::from_split(split, |channels| {
+            self.norm.clone().with_num_features(channels).init(device)
+        }))
+    }
+}
 
 /// Configuration of an [`OctBatchNorm`].
 #[derive(Config, Debug)]
@@ -41,62 +214,60 @@ impl OctBatchNormConfig {
     /// [`OctConvError::Alpha`] if `alpha` is not a number in `[0, 1]`, [`OctConvError::Zero`]
     /// without any feature.
     pub fn try_init(&self, device: &Device) -> Result<OctBatchNorm, OctConvError> {
-        let split = ChannelSplit::new(self.num_features, self.alpha)?;
-        if split.total() == 0 {
-            return Err(OctConvError::Zero {
-                name: "num_features",
-                value: "0".into(),
-            });
-        }
-        let norm = |channels: usize| {
-            (channels > 0).then(|| {
-                BatchNormConfig::new(channels)
-                    .with_epsilon(self.epsilon)
-                    .with_momentum(self.momentum)
-                    .init(device)
-            })
-        };
-        Ok(OctBatchNorm {
-            high: norm(split.high),
-            low: norm(split.low),
-        })
+        let split = split_features(self.num_features, self.alpha)?;
+        Ok(OctNorm::from_split(split, |channels| {
+            BatchNormConfig::new(channels)
+                .with_epsilon(self.epsilon)
+                .with_momentum(self.momentum)
+                .init(device)
+        }))
     }
 }
 
-/// Batch normalisation, each frequency with statistics of its own.
-#[derive(Module, Debug)]
-pub struct OctBatchNorm {
-    /// The norm of the high group.
-    pub high: Option<BatchNorm>,
-    /// The norm of the low group.
-    pub low: Option<BatchNorm>,
-}
-
 impl OctBatchNorm {
-    /// Normalises both groups; shapes do not change.
+    /// Cuts a vanilla batch norm: its last `⌊alpha · features⌋` features become those of the low
+    /// group, as [`OctConv2d::from_conv2d`](crate::OctConv2d::from_conv2d) cuts the channels of an
+    /// ungrouped convolution.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If the groups of the input are not those that the layer was built for.
-    pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        let size = input.size();
-        let channels = input.channels();
-        let [expected_high, expected_low] = [&self.high, &self.low]
-            .map(|norm| norm.as_ref().map_or(0, |norm| norm.gamma.dims()[0]));
-        if channels != [expected_high, expected_low] {
-            let error = crate::FeatureError::Channels {
-                expected_high,
-                expected_low,
-                high: channels[0],
-                low: channels[1],
+    /// [`OctConvError::Alpha`] if `alpha` is not a number in `[0, 1]`.
+    pub fn from_batch_norm(norm: &BatchNorm, alpha: f64) -> Result<Self, OctConvError> {
+        let split = split_features(norm.gamma.dims()[0], alpha)?;
+        let mut start = 0;
+        Ok(OctNorm::from_split(split, |channels| {
+            // Detached, since a slice of a tracked parameter is no leaf of the graph.
+            let cut = |x: Tensor<1>| x.narrow(0, start, channels).detach();
+            let part = BatchNorm {
+                gamma: Param::from_tensor(cut(norm.gamma.val())),
+                beta: Param::from_tensor(cut(norm.beta.val())),
+                training: norm.training.clone(),
+                running_mean: RunningState::new(cut(norm.running_mean.value_sync())),
+                running_var: RunningState::new(cut(norm.running_var.value_sync())),
+                momentum: norm.momentum,
+                epsilon: norm.epsilon,
             };
-            panic!("{error}");
+            start += channels;
+            part
+        }))
+    }
+
+    /// Glues the norms of both groups to a vanilla one, high features first: the inverse of
+    /// [`OctBatchNorm::from_batch_norm`], exact to the bit.
+    pub fn to_batch_norm(&self) -> BatchNorm {
+        let parts: Vec<&BatchNorm> = [&self.high, &self.low].into_iter().flatten().collect();
+        let first = *parts.first().expect("a norm has at least one group");
+        let glue = |value: fn(&BatchNorm) -> Tensor<1>| {
+            Tensor::cat(parts.iter().map(|part| value(part)).collect(), 0).detach()
+        };
+        BatchNorm {
+            gamma: Param::from_tensor(glue(|norm| norm.gamma.val())),
+            beta: Param::from_tensor(glue(|norm| norm.beta.val())),
+            training: first.training.clone(),
+            running_mean: RunningState::new(glue(|norm| norm.running_mean.value_sync())),
+            running_var: RunningState::new(glue(|norm| norm.running_var.value_sync())),
+            momentum: first.momentum,
+            epsilon: first.epsilon,
         }
-        let (high, low) = input.into_parts();
-        let high = high
-            .zip(self.high.as_ref())
-            .map(|(x, norm)| norm.forward(x));
-        let low = low.zip(self.low.as_ref()).map(|(x, norm)| norm.forward(x));
-        OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
     }
 }

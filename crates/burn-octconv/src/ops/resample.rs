@@ -1,5 +1,7 @@
 //! Moving a map one octave down or up.
 
+use alloc::vec;
+
 use burn::tensor::{
     Tensor,
     module::{avg_pool2d, interpolate, max_pool2d},
@@ -60,18 +62,15 @@ pub fn upsample_bilinear(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
 fn double_linear(x: Tensor<4>, dim: usize) -> Tensor<4> {
     let dims: [usize; 4] = x.dims();
     let last = dims[dim] - 1;
-    let before = Tensor::cat(
-        [x.clone().narrow(dim, 0, 1), x.clone().narrow(dim, 0, last)].into(),
-        dim,
-    );
-    let behind = Tensor::cat(
-        [
-            x.clone().narrow(dim, 1, last),
-            x.clone().narrow(dim, last, 1),
-        ]
-        .into(),
-        dim,
-    );
+    let slice = |start: usize, length: usize| x.clone().narrow(dim, start, length);
+    let (before, behind) = if last == 0 {
+        (x.clone(), x.clone())
+    } else {
+        (
+            Tensor::cat(vec![slice(0, 1), slice(0, last)], dim),
+            Tensor::cat(vec![slice(1, last), slice(last, 1)], dim),
+        )
+    };
     let x = x * 0.75;
     let pair: [Tensor<5>; 2] =
         [before, behind].map(|y| (x.clone() + y * 0.25).unsqueeze_dim(dim + 1));

@@ -43,10 +43,10 @@ pub(super) fn run(arguments: InfoArgs) -> anyhow::Result<ExitCode> {
         alpha: config.alpha,
         size: arguments.size,
         params: cost.params,
-        macs: cost.macs,
+        macs: cost.macs.total(),
         vanilla: Cost {
             params: vanilla.params,
-            macs: vanilla.macs,
+            macs: vanilla.macs.total(),
         },
     };
     match arguments.json {

@@ -116,8 +116,8 @@ fn describe(plan: &Plan, resumed: bool) {
     eprintln!(
         "{arch}, alpha {alpha}{width}: {} parameters, {} multiply-adds per image, {} of vanilla",
         thousands(plan.cost.params),
-        short_count(plan.cost.macs),
-        percent(plan.cost.macs as f64 / plan.vanilla.macs as f64),
+        short_count(plan.cost.macs.total()),
+        percent(plan.cost.macs.total() as f64 / plan.vanilla.macs.total() as f64),
     );
     eprintln!(
         "{classes} classes, {train} images to train on, {val} to validate on; device {device}"
