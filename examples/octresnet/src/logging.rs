@@ -3,12 +3,12 @@
 use std::{
     fs::File,
     io::{self, Write},
-    path::Path,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
 /// The file that takes messages while something else owns the terminal.
-static FILE: Mutex<Option<File>> = Mutex::new(None);
+static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Lets warnings through to the standard error stream, and more if `RUST_LOG` says so.
 pub(crate) fn init() {
@@ -26,19 +26,22 @@ pub(crate) fn init() {
         .init();
 }
 
-/// Sends messages to a file from here on, or back to the standard error stream.
-pub(crate) fn redirect(path: Option<&Path>) -> io::Result<()> {
-    let file = path.map(|path| File::options().create(true).append(true).open(path));
-    *FILE.lock().unwrap_or_else(PoisonError::into_inner) = file.transpose()?;
-    Ok(())
+/// Sends messages to a file from here on, or back to the standard error stream. The file is made
+/// with the first message.
+pub(crate) fn redirect(path: Option<PathBuf>) {
+    *FILE.lock().unwrap_or_else(PoisonError::into_inner) = path;
 }
 
 struct Sink;
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut *FILE.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(file) => file.write(bytes),
+        match &*FILE.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(path) => File::options()
+                .create(true)
+                .append(true)
+                .open(path)?
+                .write(bytes),
             None => io::stderr().write(bytes),
         }
     }

@@ -14,6 +14,7 @@ use super::{TrainError, files};
 /// | `metrics.csv` | one row per epoch |
 /// | `best.bpk` | weights after the epoch with the best validation top-1 |
 /// | `last.bpk` | weights after the last whole epoch |
+/// | `log.txt` | warnings that came while the terminal was drawn on, if any |
 /// | `checkpoint/` | what resuming needs: the last two epochs and the best |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDir {
@@ -88,6 +89,11 @@ impl RunDir {
     /// The weights after the last whole epoch.
     pub fn last(&self) -> PathBuf {
         self.root.join("last.bpk")
+    }
+
+    /// The warnings that came while the terminal was drawn on.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log.txt")
     }
 
     /// The folder of checkpoints.

@@ -1,6 +1,5 @@
 use std::{env, path::Path, process::ExitCode, time::Instant};
 
-use anyhow::Context;
 use burn::train::Interrupter;
 use burn_octresnet::train::{Outcome, PlainProgress, Plan, Recipe, RunDir, Training};
 
@@ -20,14 +19,12 @@ pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
     terminal::stop_on_signal(&interrupter, drawn)?;
     let start = Instant::now();
     let outcome = if drawn {
-        let log = plan.run.root().join("log.txt");
-        logging::redirect(Some(&log))
-            .with_context(|| format!("cannot write `{}`", log.display()))?;
+        logging::redirect(Some(plan.run.log()));
         let epoch = plan.epochs[0] - 1;
         let (tui, renderer) = Tui::start(&interrupter, (epoch > 0).then_some(epoch));
         let outcome = training.run(renderer, interrupter);
         drop(tui);
-        logging::redirect(None)?;
+        logging::redirect(None);
         outcome?
     } else {
         training.run(Box::new(PlainProgress::stderr(plan.steps)), interrupter)?
