@@ -118,6 +118,8 @@ extern crate alloc;
 
 mod conv;
 mod cost;
+#[cfg(feature = "flex")]
+pub mod engine;
 mod error;
 mod features;
 mod layers;

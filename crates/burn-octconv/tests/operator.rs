@@ -9,7 +9,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use support::{
-    case::{Errors, Limits, cases, compare, forward_error},
+    case::{Errors, Form, Limits, as_built, cases, compare, composed, forward_error},
     reference::{self, Pad},
 };
 
@@ -18,7 +18,7 @@ use support::{
 const TOLERANCE: f64 = 2e-6;
 
 /// Compares `count` random configurations and reports the worst error.
-fn sweep(name: &str, device: Device, count: u32, limits: Limits) {
+fn sweep(name: &str, device: Device, form: Form, count: u32, limits: Limits) {
     // A fixed seed: a failure is reproduced by running the test again.
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
@@ -29,9 +29,9 @@ fn sweep(name: &str, device: Device, count: u32, limits: Limits) {
             .new_tree(&mut runner)
             .expect("a legal case")
             .current();
-        let errors = compare(&case, &device);
+        let errors = compare(&case, &device, form);
         assert!(
-            errors.forward < TOLERANCE && errors.backward < TOLERANCE,
+            errors.forward.max(errors.backward) < limits.tolerance,
             "{name}: {errors:?} for {case:#?}"
         );
         worst.forward = worst.forward.max(errors.forward);
@@ -46,18 +46,36 @@ fn sweep(name: &str, device: Device, count: u32, limits: Limits) {
 const USUAL: Limits = Limits {
     size: 13,
     channels: 4,
+    tolerance: TOLERANCE,
 };
 
 #[test]
 fn flex_equals_the_reference() {
-    sweep("flex", Device::flex(), 4000, USUAL);
+    sweep("flex", Device::flex(), as_built, 4000, USUAL);
+}
+
+#[test]
+fn the_composed_form_on_flex_equals_the_reference() {
+    sweep("flex, composed", Device::flex(), composed, 2000, USUAL);
+}
+
+/// Channel counts and sizes on both sides of the tiles of the engine.
+#[test]
+fn flex_equals_the_reference_on_larger_layers() {
+    // Gradients of kernels and biases are sums over thousands of pixels here.
+    let limits = Limits {
+        size: 40,
+        channels: 40,
+        tolerance: 1e-5,
+    };
+    sweep("flex, larger", Device::flex(), as_built, 60, limits);
 }
 
 #[cfg(feature = "ndarray")]
 #[test]
 #[allow(deprecated, reason = "Burn deprecates NdArray; it still has users")]
 fn ndarray_equals_the_reference() {
-    sweep("ndarray", Device::ndarray(), 200, USUAL);
+    sweep("ndarray", Device::ndarray(), as_built, 200, USUAL);
 }
 
 /// On a machine without a GPU this runs on a software device (Mesa's llvmpipe), hence small maps.
@@ -67,9 +85,10 @@ fn wgpu_equals_the_reference() {
     let limits = Limits {
         size: 7,
         channels: 3,
+        tolerance: TOLERANCE,
     };
     let device = Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
-    sweep("wgpu", device, 100, limits);
+    sweep("wgpu", device, as_built, 100, limits);
 }
 
 /// CubeCL's own CPU runtime.
@@ -79,8 +98,9 @@ fn cubecl_cpu_equals_the_reference() {
     let limits = Limits {
         size: 7,
         channels: 3,
+        tolerance: TOLERANCE,
     };
-    sweep("cpu", Device::cpu(), 100, limits);
+    sweep("cpu", Device::cpu(), as_built, 100, limits);
 }
 
 /// The suite would notice: against a reference with one rule changed, errors are far beyond the

@@ -18,13 +18,15 @@ use proptest::{
     test_runner::TestRunner,
 };
 use support::{
-    case::{Case, Errors, Limits, Random, cases, compare_in, read, run, worst},
+    case::{Case, Errors, Limits, Random, as_built, cases, compare_in, read, run, worst},
     reference::{Map, octconv},
 };
 
 const LIMITS: Limits = Limits {
     size: 13,
     channels: 4,
+    // Given by each test, from the type at hand.
+    tolerance: f64::NAN,
 };
 
 /// Compares `count` random layers in a type of float; `bits` fraction bits are exact in it.
@@ -42,7 +44,7 @@ fn sweep(dtype: DType, bits: i32, count: usize, tolerance: f64, wanted: fn(&Case
             continue;
         }
         tried += 1;
-        let errors = compare_in(&case, &Device::flex(), bits, Some(dtype));
+        let errors = compare_in(&case, &Device::flex(), bits, Some(dtype), as_built);
         assert!(
             errors.forward < tolerance && errors.backward < tolerance,
             "{dtype:?}: {errors:?} for {case:#?}"
@@ -94,7 +96,7 @@ fn long_sums_of_short_types_stay_within_a_few_roundings() {
         seed: 1,
     };
     for (dtype, bits, roundoff) in [(DType::F16, 10, -11), (DType::BF16, 7, -8)] {
-        let errors = compare_in(&case, &Device::flex(), bits, Some(dtype));
+        let errors = compare_in(&case, &Device::flex(), bits, Some(dtype), as_built);
         println!("{dtype:?}: {errors:?} for 2304 products");
         let tolerance = 4.0 * 2f64.powi(roundoff);
         assert!(errors.forward < tolerance && errors.backward < tolerance);
@@ -138,7 +140,7 @@ fn forward_error(case: &Case, mut change: impl FnMut(&Map) -> Map) -> f64 {
     for input in [&mut inputs.high, &mut inputs.low] {
         *input = input.as_ref().map(&mut change);
     }
-    let output = run(case.size, &layer, &inputs, device).output;
+    let output = run(case.size, &layer, &inputs, device, as_built).output;
     let expected = octconv(&inputs, case.size, &case.options(), None);
     let magnitude = octconv(&inputs.magnitudes(), case.size, &case.options(), None);
     let mut largest = 0.0f64;
@@ -180,7 +182,7 @@ fn non_finite_values_stay_where_they_belong() {
         };
         let index = ((place.next() + 1.0) / 2.0 * input.data.len() as f64) as usize;
         input.data[index] = [f64::NAN, f64::INFINITY][round / 2 % 2];
-        let output = run(case.size, &layer, &inputs, device).output;
+        let output = run(case.size, &layer, &inputs, device, as_built).output;
         let expected = octconv(&inputs, case.size, &case.options(), None);
         for (group, expected) in [output.high(), output.low()].into_iter().zip(&expected) {
             let (Some(y), Some(expected)) = (group, expected) else {

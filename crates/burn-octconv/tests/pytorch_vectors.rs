@@ -11,7 +11,7 @@ use burn_octconv::OctConv2dConfig;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use support::{
-    case::{read, run},
+    case::{as_built, read, run},
     reference::{Inputs, Map, NAMES},
 };
 
@@ -80,7 +80,7 @@ impl<'a> Vectors<'a> {
                 assert_eq!(dims, given.as_ref().map(|map| map.dims), "{case}");
             }
 
-            let run = run(size, &layer, &inputs, device);
+            let run = run(size, &layer, &inputs, device, as_built);
             let mut check = |pass: usize, key: &str, actual: Option<Vec<f64>>| {
                 let expected = self.get(case, key);
                 let error = error(actual, expected).unwrap_or_else(|e| panic!("{case}/{key}: {e}"));

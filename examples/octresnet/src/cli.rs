@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 #[command(
     name = "octresnet",
     version,
+    args_override_self = true,
     after_help = "\
 Examples:
   octresnet train                                      a first run, in runs/emoji-1

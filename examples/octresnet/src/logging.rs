@@ -12,9 +12,9 @@ static FILE: Mutex<Option<File>> = Mutex::new(None);
 
 /// Lets warnings through to the standard error stream, and more if `RUST_LOG` says so.
 pub(crate) fn init() {
-    env_logger::Builder::new()
-        .filter_level(log::LevelFilter::Warn)
-        .parse_default_env()
+    // What stops Burn's loop is reported where the run ends, once.
+    let filter = env_logger::Env::default().default_filter_or("warn,burn_train=off");
+    env_logger::Builder::from_env(filter)
         .format(|out, record| {
             let level = match record.level() {
                 log::Level::Warn => "warning".into(),

@@ -6,6 +6,8 @@
 //! form in which graph capture sees the layer.
 
 pub mod composed;
+#[cfg(feature = "flex")]
+mod flex;
 pub mod resample;
 
 use burn::tensor::Tensor;
@@ -77,5 +79,10 @@ pub fn octconv2d(
     kernels: OctKernels,
     options: &OctConvOptions,
 ) -> OctFeatures {
+    #[cfg(feature = "flex")]
+    let (features, kernels) = match flex::try_octconv2d(features, kernels, options) {
+        Ok(output) => return output,
+        Err(operands) => operands,
+    };
     composed::octconv2d(features, kernels, options)
 }

@@ -5,7 +5,7 @@ use burn::{
     nn::PaddingConfig2d,
     tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData},
 };
-use burn_octconv::{Downsample, Exchange, OctConv2d, OctConv2dConfig, OctFeatures, Upsample};
+use burn_octconv::{Downsample, Exchange, OctConv2d, OctConv2dConfig, OctFeatures, Upsample, ops};
 use proptest::prelude::*;
 
 use super::reference::{Inputs, Map, NAMES, Options, Pad, octconv};
@@ -28,11 +28,12 @@ pub fn alpha(low: usize, total: usize) -> f64 {
     }
 }
 
-/// How large the random maps and kernels get.
+/// How large the random maps and kernels get, and what error is allowed.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub size: usize,
     pub channels: usize,
+    pub tolerance: f64,
 }
 
 /// Configurations of every kind: α in 0…1, odd sizes down to 1×1, groups, depthwise, dilation,
@@ -249,12 +250,26 @@ enum Leaf {
     One(Tensor<1>),
 }
 
+/// How a layer is computed.
+pub type Form = fn(&OctConv2d, OctFeatures) -> OctFeatures;
+
+/// As users get it: by an engine where there is one.
+pub fn as_built(layer: &OctConv2d, input: OctFeatures) -> OctFeatures {
+    layer.forward(input)
+}
+
+/// By Burn's primitive operations.
+pub fn composed(layer: &OctConv2d, input: OctFeatures) -> OctFeatures {
+    ops::composed::octconv2d(input, layer.kernels(), &layer.options)
+}
+
 /// Computes the layer from the values of `inputs`, on the device and in the type of `options`.
 pub fn run(
     size: [usize; 2],
     layer: &OctConv2d,
     inputs: &Inputs,
     options: impl Into<TensorCreationOptions>,
+    form: Form,
 ) -> Run {
     let options = options.into();
     let mut leaves = Vec::new();
@@ -294,7 +309,7 @@ pub fn run(
     let (high, low) = (input("high", &inputs.high), input("low", &inputs.low));
     let features = OctFeatures::try_new(high, low, size).expect("the input fits together");
     Run {
-        output: layer.forward(features),
+        output: form(&layer, features),
         leaves,
         options,
     }
@@ -331,12 +346,18 @@ pub struct Errors {
 }
 
 /// Compares the layer on `device` with the reference, forward and backward.
-pub fn compare(case: &Case, device: &Device) -> Errors {
-    compare_in(case, device, 16, None)
+pub fn compare(case: &Case, device: &Device, form: Form) -> Errors {
+    compare_in(case, device, 16, None, form)
 }
 
 /// As [`compare`], with tensors of the type `dtype` that hold multiples of 2^-`bits`.
-pub fn compare_in(case: &Case, device: &Device, bits: i32, dtype: Option<DType>) -> Errors {
+pub fn compare_in(
+    case: &Case,
+    device: &Device,
+    bits: i32,
+    dtype: Option<DType>,
+    form: Form,
+) -> Errors {
     let device = device.clone().autodiff();
     let layer = case
         .config
@@ -346,7 +367,7 @@ pub fn compare_in(case: &Case, device: &Device, bits: i32, dtype: Option<DType>)
     let options = case.options();
     let mut target = TensorCreationOptions::from(&device);
     target.dtype = dtype;
-    let run = run(case.size, &layer, &inputs, target);
+    let run = run(case.size, &layer, &inputs, target, form);
 
     let expected = octconv(&inputs, case.size, &options, None);
     let forward = output_error(case, &inputs, &options, &run.output, &expected);
@@ -365,7 +386,7 @@ pub fn forward_error(case: &Case, options: &Options, device: &Device) -> Option<
         .try_init(device)
         .expect("the configuration is legal");
     let inputs = case.inputs(&layer);
-    let output = run(case.size, &layer, &inputs, device).output;
+    let output = run(case.size, &layer, &inputs, device, as_built).output;
     let expected = std::panic::catch_unwind(|| octconv(&inputs, case.size, options, None)).ok()?;
     output_error(case, &inputs, options, &output, &expected)
 }

@@ -1,11 +1,43 @@
-//! The backbones.
+//! The backbones: one family of octave networks, each of them vanilla at α = 0.
+//!
+//! An [`Arch`] names a network, an [`OctResNetConfig`] chooses classes, α, stem and width, and
+//! [`OctResNetConfig::init`] builds an [`OctResNet`], whichever its blocks are. Networks and their
+//! costs come from the same description, so [`OctResNetConfig::cost`] counts exactly what is built.
+//!
+//! ```
+//! use burn_octresnet::model::{Alpha, Arch, OctResNetConfig};
+//!
+//! let arch: Arch = "oct-resnet-50-v2".parse()?;
+//! let config = OctResNetConfig::new(arch, 1000);
+//! let (octave, vanilla) = (config.cost([224, 224])?, config.vanilla().cost([224, 224])?);
+//! assert_eq!(octave.params, vanilla.params);
+//! assert_eq!(octave.macs.total() * 100 / vanilla.macs.total(), 57);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Source of the octave networks: Chen et al., "Drop an Octave",
+//! <https://arxiv.org/abs/1904.05049>, and the authors' code,
+//! <https://github.com/facebookresearch/OctConv>.
 
+mod alpha;
 mod arch;
 mod block;
 mod config;
-mod resnet;
+mod error;
+mod family;
+mod layers;
+mod network;
+mod stem;
 
+pub use alpha::Alpha;
 pub use arch::{Arch, UnknownArch};
-pub use block::{Bottleneck, BottleneckConfig, Projection};
-pub use config::{Alpha, LayerCost, ModelError, OctResNetConfig, Stem};
-pub use resnet::OctResNet;
+pub use block::{
+    Block, BlockConfig, DenseLayer, DenseLayerConfig, Inverted, InvertedConfig, Order, PadShortcut,
+    Projection, Residual, ResidualConfig, Separable, SeparableConfig, Shape, Shortcut, StrideAt,
+    Transition, TransitionConfig,
+};
+pub use config::{LayerCost, OctResNetConfig};
+pub use error::ModelError;
+pub use layers::{ConvNorm, Rectifier};
+pub use network::OctResNet;
+pub use stem::Stem;

@@ -86,7 +86,7 @@ impl Checkpointer<ModuleRecord> for WeightsCheckpointer {
             targets.push(self.run.best());
         }
         for target in targets {
-            files::link(&weights, &target)
+            files::copy(&weights, &target)
                 .map_err(|error| CheckpointerError::IOError(named(error, "weights")))?;
         }
         Ok(())

@@ -9,39 +9,32 @@ use std::{
 
 /// Writes a file so that at any moment either the old or the new content is there.
 pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = beside(path);
-    let written = (|| {
-        let mut file = File::create(&temporary)?;
+    replace(path, |temporary| {
+        let mut file = File::create(temporary)?;
         file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
+        file.sync_all()
+    })
+}
+
+/// Copies a file so that at any moment either the old or the new content is there.
+///
+/// Not as a link: whoever writes to one of two links writes to both.
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    replace(to, |temporary| {
+        fs::copy(from, temporary)?;
+        File::open(temporary)?.sync_all()
+    })
+}
+
+/// Lets `fill` write a temporary file beside `path` and puts it in its place.
+fn replace(path: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let temporary = beside(path);
+    let written = fill(&temporary).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // What failed already is worth more to the reader than a leftover.
         let _ = fs::remove_file(&temporary);
     }
     written
-}
-
-/// Makes `to` the same file as `from`, or a copy where the file system has no links.
-///
-/// Only for files that are replaced and never written to, such as weights.
-pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
-    let temporary = beside(to);
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    if fs::hard_link(from, &temporary).is_err() {
-        fs::copy(from, &temporary)?;
-        File::open(&temporary)?.sync_all()?;
-    }
-    // Renaming one link of a file to another of its links does nothing and leaves both.
-    fs::rename(&temporary, to)?;
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -66,15 +59,15 @@ mod tests {
     }
 
     #[test]
-    fn a_link_outlives_the_file_and_can_be_made_twice() {
+    fn a_copy_is_a_file_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("a"), folder.path().join("b"));
         fs::write(&from, b"one").unwrap();
         fs::write(&to, b"old").unwrap();
-        link(&from, &to).unwrap();
-        link(&from, &to).unwrap();
-        fs::remove_file(&from).unwrap();
+        copy(&from, &to).unwrap();
+        fs::write(&from, b"two").unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"one");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(copy(&folder.path().join("missing"), &to).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

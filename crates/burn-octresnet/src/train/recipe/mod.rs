@@ -1,5 +1,6 @@
 //! Everything that decides what a run computes, as one JSON file.
 
+mod format;
 mod load;
 
 use std::path::{Path, PathBuf};
@@ -145,9 +146,7 @@ impl Recipe {
     /// The recipe as JSON, complete and in lines.
     pub fn to_json(&self) -> String {
         // A recipe holds nothing that JSON lacks: validation refuses NaN and infinity.
-        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
-        json.push('\n');
-        json
+        format::to_json(self).unwrap_or_default()
     }
 
     /// Checks every value; only what the images and the device are is left for later.
@@ -235,7 +234,7 @@ impl Default for ModelRecipe {
             arch: Arch::OctResNet26,
             alpha: Alpha::Uniform(0.5),
             stem: Stem::Imagenet,
-            width: 1.0,
+            width: 0.5,
             zero_init_residual: true,
         }
     }
@@ -248,7 +247,8 @@ impl Default for DataRecipe {
             val_fraction: 0.2,
             train: TrainTransform {
                 size: 64,
-                scale: [0.5, 1.0],
+                scale: [0.6, 1.0],
+                ratio: [0.75, 1.333],
                 ..Default::default()
             },
             val: EvalTransform {
@@ -257,7 +257,7 @@ impl Default for DataRecipe {
                 ..Default::default()
             },
             normalize: Normalize::default(),
-            batch_size: 32,
+            batch_size: 16,
             workers: 2,
             on_unreadable: OnUnreadable::Skip,
         }
@@ -267,23 +267,22 @@ impl Default for DataRecipe {
 impl Default for Recipe {
     fn default() -> Self {
         Self {
-            about: "Oct-ResNet-26 (alpha 0.5) on the bundled emoji, 12 classes".into(),
+            about: "The default run: Oct-ResNet-26 of half width, alpha 0.5, on the bundled emoji of 12 classes".into(),
             expected: "at least 70 % validation top-1".into(),
             model: ModelRecipe::default(),
             data: DataRecipe::default(),
             optimizer: OptimizerConfig::Sgd {
-                lr: 0.1,
+                lr: 0.02,
                 momentum: 0.9,
                 nesterov: true,
                 weight_decay: 5e-4,
             },
-            schedule: ScheduleConfig::OneCycle {
-                warmup: 0.3,
-                start_divisor: 25.0,
-                end_divisor: 1e4,
+            schedule: ScheduleConfig::Cosine {
+                warmup_epochs: 1.6,
+                final_lr: 0.0,
             },
             label_smoothing: 0.1,
-            epochs: 14,
+            epochs: 8,
             seed: 0,
             device: DeviceName::Auto,
             output: None,
@@ -346,7 +345,7 @@ mod tests {
         let (field, mine, its) = recipe.difference(&other).unwrap();
         assert_eq!(
             (field.as_str(), mine.as_str(), its.as_str()),
-            ("data.batch_size", "32", "64")
+            ("data.batch_size", "16", "64")
         );
     }
 }

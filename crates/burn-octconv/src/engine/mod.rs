@@ -1,0 +1,23 @@
+//! The CPU engine: direct convolution on channel-blocked maps.
+
+mod buffer;
+pub mod conv;
+pub mod head;
+pub mod isa;
+mod layout;
+mod map;
+mod parallel;
+pub mod pool;
+mod simd;
+pub mod train;
+
+pub use buffer::Buffer;
+pub use isa::Isa;
+pub use layout::{from_nchw, to_nchw};
+pub use map::BlockedMap;
+pub use simd::BLOCK;
+
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod testing;

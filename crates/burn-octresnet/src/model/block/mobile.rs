@@ -1,0 +1,196 @@
+use burn::{module::Module, tensor::Device};
+use burn_octconv::{OctBatchNorm, OctConv2d, OctConv2dConfig, OctConvError, OctFeatures};
+
+use super::residual::zero_gamma;
+use crate::model::layers::{Layer, Layers, Rectifier, conv};
+
+/// A depthwise 3×3 convolution: one filter per channel of each frequency.
+fn depthwise(channels: usize, stride: usize, alpha: f64, strided: bool) -> OctConv2dConfig {
+    conv([channels; 2], 3, stride)
+        .with_groups(channels)
+        .with_alpha(alpha)
+        .with_strided(strided)
+}
+
+/// Configuration of a [`Separable`] block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeparableConfig {
+    /// Input channels.
+    pub input: usize,
+    /// Output channels.
+    pub output: usize,
+    /// 1 or 2.
+    pub stride: usize,
+    /// Share of low-frequency channels of the depthwise convolution.
+    pub alpha_in: f64,
+    /// Share of low-frequency channels at the output.
+    pub alpha_out: f64,
+    /// Whether stride 2 is taken by a strided convolution, as in a vanilla network.
+    pub strided: bool,
+}
+
+impl SeparableConfig {
+    pub(in crate::model) fn layers(&self) -> Layers {
+        let spatial = depthwise(self.input, self.stride, self.alpha_in, self.strided);
+        let pointwise = conv([self.input, self.output], 1, 1)
+            .with_alpha_in(self.alpha_in)
+            .with_alpha_out(self.alpha_out);
+        let norm = |channels: usize, alpha: f64| Layer::Norm { channels, alpha };
+        let mut layers = Layers::default();
+        layers.push("conv1", 1, Layer::Conv(spatial));
+        layers.push("bn1", 1, norm(self.input, self.alpha_in));
+        layers.push("conv2", self.stride, Layer::Conv(pointwise));
+        layers.push("bn2", self.stride, norm(self.output, self.alpha_out));
+        layers
+    }
+
+    /// Builds the block.
+    ///
+    /// # Errors
+    ///
+    /// An [`OctConvError`] that names the illegal value.
+    pub fn try_init(&self, device: &Device) -> Result<Separable, OctConvError> {
+        let mut parts = self.layers().build(device);
+        let block = Separable {
+            conv1: parts.conv("conv1")?,
+            bn1: parts.norm("bn1")?,
+            conv2: parts.conv("conv2")?,
+            bn2: parts.norm("bn2")?,
+        };
+        parts.finish();
+        Ok(block)
+    }
+}
+
+/// A depthwise separable convolution: 3×3 within each channel, then 1×1 across them, each with a
+/// norm and ReLU. Only the 1×1 exchanges information between the frequencies.
+///
+/// Source: Howard et al., <https://arxiv.org/abs/1704.04861>, section 3.1.
+#[derive(Module, Debug)]
+pub struct Separable {
+    /// Depthwise 3×3 convolution, with the block's stride.
+    pub conv1: OctConv2d,
+    /// Norm after `conv1`.
+    pub bn1: OctBatchNorm,
+    /// Pointwise 1×1 convolution.
+    pub conv2: OctConv2d,
+    /// Norm after `conv2`.
+    pub bn2: OctBatchNorm,
+}
+
+impl Separable {
+    /// Applies the block.
+    ///
+    /// # Shapes
+    ///
+    /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
+    pub fn forward(&self, input: OctFeatures) -> OctFeatures {
+        let x = self.bn1.forward(self.conv1.forward(input)).relu();
+        self.bn2.forward(self.conv2.forward(x)).relu()
+    }
+}
+
+/// Configuration of an [`Inverted`] block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InvertedConfig {
+    /// Input channels.
+    pub input: usize,
+    /// Channels of the depthwise convolution per input channel.
+    pub expansion: usize,
+    /// Output channels.
+    pub output: usize,
+    /// 1 or 2.
+    pub stride: usize,
+    /// Share of low-frequency channels inside; input and output are plain.
+    pub alpha: f64,
+    /// Whether stride 2 is taken by a strided convolution, as in a vanilla network.
+    pub strided: bool,
+    /// Whether the γ of the last norm starts at zero, if the block has a shortcut.
+    pub zero_init: bool,
+}
+
+impl InvertedConfig {
+    fn has_shortcut(&self) -> bool {
+        self.stride == 1 && self.input == self.output
+    }
+
+    pub(in crate::model) fn layers(&self) -> Layers {
+        let middle = self.input * self.expansion;
+        let expand = conv([self.input, middle], 1, 1).with_alpha_out(self.alpha);
+        let project = conv([middle, self.output], 1, 1).with_alpha_in(self.alpha);
+        let spatial = depthwise(middle, self.stride, self.alpha, self.strided);
+        let norm = |channels: usize, alpha: f64| Layer::Norm { channels, alpha };
+        let mut layers = Layers::default();
+        layers.push("conv1", 1, Layer::Conv(expand));
+        layers.push("bn1", 1, norm(middle, self.alpha));
+        layers.push("conv2", 1, Layer::Conv(spatial));
+        layers.push("bn2", self.stride, norm(middle, self.alpha));
+        layers.push("conv3", self.stride, Layer::Conv(project));
+        layers.push("bn3", self.stride, norm(self.output, 0.0));
+        layers
+    }
+
+    /// Builds the block.
+    ///
+    /// # Errors
+    ///
+    /// An [`OctConvError`] that names the illegal value.
+    pub fn try_init(&self, device: &Device) -> Result<Inverted, OctConvError> {
+        let mut parts = self.layers().build(device);
+        let mut block = Inverted {
+            conv1: parts.conv("conv1")?,
+            bn1: parts.norm("bn1")?,
+            conv2: parts.conv("conv2")?,
+            bn2: parts.norm("bn2")?,
+            conv3: parts.conv("conv3")?,
+            bn3: parts.norm("bn3")?,
+            shortcut: self.has_shortcut(),
+        };
+        parts.finish();
+        if self.zero_init && self.has_shortcut() {
+            zero_gamma(&mut block.bn3);
+        }
+        Ok(block)
+    }
+}
+
+/// An inverted residual with a linear bottleneck: 1×1 expansion and depthwise 3×3, each with a
+/// norm and ReLU6, then a 1×1 projection with a norm only. Just the expanded inside has two
+/// frequencies, so the sum is one of plain maps.
+///
+/// Source: Sandler et al., <https://arxiv.org/abs/1801.04381>, section 3; the first block keeps
+/// its 1×1 convolution, as the octave authors' code does.
+#[derive(Module, Debug)]
+pub struct Inverted {
+    /// 1×1 convolution to the expanded width.
+    pub conv1: OctConv2d,
+    /// Norm after `conv1`.
+    pub bn1: OctBatchNorm,
+    /// Depthwise 3×3 convolution, with the block's stride.
+    pub conv2: OctConv2d,
+    /// Norm after `conv2`.
+    pub bn2: OctBatchNorm,
+    /// 1×1 convolution to the output width.
+    pub conv3: OctConv2d,
+    /// Norm after `conv3`.
+    pub bn3: OctBatchNorm,
+    /// Whether the input is added to the output.
+    #[module(skip)]
+    pub shortcut: bool,
+}
+
+impl Inverted {
+    /// Applies the block.
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[batch, channels_in, height, width]`, no low group
+    /// - output: `[batch, channels_out, ⌈height / stride⌉, ⌈width / stride⌉]`, no low group
+    pub fn forward(&self, input: OctFeatures) -> OctFeatures {
+        let x = self.bn1.forward(self.conv1.forward(input.clone()));
+        let x = self.conv2.forward(Rectifier::Relu6.forward_oct(x));
+        let x = Rectifier::Relu6.forward_oct(self.bn2.forward(x));
+        let x = self.bn3.forward(self.conv3.forward(x));
+        if self.shortcut { x + input } else { x }
+    }
+}

@@ -1,0 +1,341 @@
+use burn::{
+    module::{Module, Param},
+    tensor::Device,
+};
+use burn_octconv::{
+    ChannelSplit, OctBatchNorm, OctConv2d, OctConvError, OctFeatures, OctSqueezeExcite,
+    OctSqueezeExciteConfig,
+};
+
+use super::PadShortcut;
+use crate::model::layers::{Layer, Layers, conv};
+
+/// The convolutions of a residual block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Two 3×3 convolutions.
+    Basic,
+    /// 1×1, 3×3 and 1×1, the 3×3 with the channels of the middle.
+    Bottleneck,
+}
+
+/// Where norm and activation stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Convolution, norm, activation, and an activation after the sum ("v1").
+    PostActivation,
+    /// Norm, activation, convolution, and nothing after the sum ("v2").
+    PreActivation,
+}
+
+/// Which convolution takes the stride.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StrideAt {
+    /// The first, as in the original ResNet.
+    First,
+    /// The second: the 3×3 of a bottleneck ("v1b").
+    Second,
+    /// The last: the second 1×1 of a bottleneck ("v1e").
+    Last,
+}
+
+/// The way around the convolutions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortcut {
+    /// The block's input, which must have the output's shape.
+    Identity,
+    /// A 1×1 convolution with a norm of its own.
+    Projection,
+    /// A 1×1 convolution of the block's activated input, for [`Order::PreActivation`] only.
+    SharedProjection,
+    /// The block's input brought to the output's shape without parameters; see [`PadShortcut`].
+    Pad,
+}
+
+/// Configuration of a [`Residual`] block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResidualConfig {
+    /// The convolutions.
+    pub shape: Shape,
+    /// Where norm and activation stand.
+    pub order: Order,
+    /// Channels of input, middle and output. A basic block's middle is as wide as its output.
+    pub channels: [usize; 3],
+    /// 1 or 2.
+    pub stride: usize,
+    /// Which convolution takes the stride.
+    pub stride_at: StrideAt,
+    /// Groups of the 3×3 convolution of a bottleneck.
+    pub groups: usize,
+    /// Share of low-frequency channels at the input.
+    pub alpha_in: f64,
+    /// Share of low-frequency channels inside and at the output.
+    pub alpha_out: f64,
+    /// Whether squeeze-and-excitation ends the convolutions.
+    pub squeeze_excite: bool,
+    /// Whether a plain norm, whose γ and β stay 1 and 0, stands before the first convolution and
+    /// before the projection.
+    pub plain_norm: bool,
+    /// The way around the convolutions.
+    pub shortcut: Shortcut,
+    /// Whether stride 2 is taken by strided convolutions, as in a vanilla network.
+    pub strided: bool,
+    /// Whether the γ of the norm that ends the convolutions starts at zero. A pre-activation
+    /// block has no such norm and ignores this.
+    pub zero_init: bool,
+}
+
+impl ResidualConfig {
+    /// Kernel size, channels and groups of each convolution.
+    fn convolutions(&self) -> Vec<(usize, [usize; 2], usize)> {
+        let [input, middle, output] = self.channels;
+        match self.shape {
+            Shape::Basic => vec![(3, [input, output], 1), (3, [output; 2], 1)],
+            Shape::Bottleneck => vec![
+                (1, [input, middle], 1),
+                (3, [middle; 2], self.groups),
+                (1, [middle, output], 1),
+            ],
+        }
+    }
+
+    pub(in crate::model) fn layers(&self) -> Layers {
+        let [input, _, output] = self.channels;
+        let (outer, inner) = (self.alpha_in, self.alpha_out);
+        let pre = self.order == Order::PreActivation;
+        let norm = |channels: usize, alpha: f64| Layer::Norm { channels, alpha };
+        let plain_norm = Layer::PlainNorm {
+            channels: input,
+            alpha: outer,
+        };
+        let convolutions = self.convolutions();
+        let strided_conv = match self.stride_at {
+            StrideAt::First => 0,
+            StrideAt::Second => 1,
+            StrideAt::Last => convolutions.len() - 1,
+        };
+
+        let mut layers = Layers::default();
+        if self.plain_norm {
+            layers.push("pre_norm", 1, plain_norm.clone());
+        }
+        for (index, (kernel, channels, groups)) in convolutions.into_iter().enumerate() {
+            let reduction = if index > strided_conv { self.stride } else { 1 };
+            let stride = if index == strided_conv {
+                self.stride
+            } else {
+                1
+            };
+            let alpha_in = if index == 0 { outer } else { inner };
+            let convolution = conv(channels, kernel, stride)
+                .with_groups(groups)
+                .with_alpha_in(alpha_in)
+                .with_alpha_out(inner)
+                .with_strided(self.strided);
+            let number = index + 1;
+            let norm = if pre {
+                norm(channels[0], alpha_in)
+            } else {
+                norm(channels[1], inner)
+            };
+            layers.push(format!("conv{number}"), reduction, Layer::Conv(convolution));
+            layers.push(format!("bn{number}"), reduction, norm);
+        }
+        if self.squeeze_excite {
+            let config = OctSqueezeExciteConfig::new(output).with_alpha(inner);
+            layers.push("se", 1, Layer::SqueezeExcite(config));
+        }
+        if matches!(
+            self.shortcut,
+            Shortcut::Projection | Shortcut::SharedProjection
+        ) {
+            if self.plain_norm {
+                layers.push("downsample.pre_norm", 1, plain_norm);
+            }
+            let projection = conv([input, output], 1, self.stride)
+                .with_alpha_in(outer)
+                .with_alpha_out(inner)
+                .with_strided(self.strided);
+            layers.push("downsample.conv", 1, Layer::Conv(projection));
+        }
+        if self.shortcut == Shortcut::Projection {
+            let norm = if pre {
+                norm(input, outer)
+            } else {
+                norm(output, inner)
+            };
+            layers.push("downsample.bn", 1, norm);
+        }
+        layers
+    }
+
+    /// Builds the block.
+    ///
+    /// # Errors
+    ///
+    /// An [`OctConvError`] that names the illegal value.
+    pub fn try_init(&self, device: &Device) -> Result<Residual, OctConvError> {
+        let mut parts = self.layers().build(device);
+        let downsample = match parts.maybe_conv("downsample.conv")? {
+            None => None,
+            Some(conv) => Some(Projection {
+                pre_norm: parts.maybe_plain_norm("downsample.pre_norm")?,
+                conv,
+                bn: parts.maybe_norm("downsample.bn")?,
+            }),
+        };
+        let pad = match self.shortcut {
+            Shortcut::Pad => Some(PadShortcut {
+                output: ChannelSplit::new(self.channels[2], self.alpha_out)?,
+                stride: self.stride,
+                strided: self.strided,
+            }),
+            _ => None,
+        };
+        let mut block = Residual {
+            pre_norm: parts.maybe_plain_norm("pre_norm")?,
+            conv1: parts.conv("conv1")?,
+            bn1: parts.norm("bn1")?,
+            conv2: parts.conv("conv2")?,
+            bn2: parts.norm("bn2")?,
+            conv3: parts.maybe_conv("conv3")?,
+            bn3: parts.maybe_norm("bn3")?,
+            se: parts.maybe_squeeze_excite("se")?,
+            downsample,
+            pad,
+            order: self.order,
+        };
+        parts.finish();
+        if self.zero_init && self.order == Order::PostActivation {
+            zero_gamma(block.bn3.as_mut().unwrap_or(&mut block.bn2));
+        }
+        Ok(block)
+    }
+}
+
+/// Lets a norm return zeros until it has learned something else.
+pub(super) fn zero_gamma(norm: &mut OctBatchNorm) {
+    for norm in [&mut norm.high, &mut norm.low].into_iter().flatten() {
+        norm.gamma = Param::from_tensor(norm.gamma.val().zeros_like());
+    }
+}
+
+/// A residual block: basic or bottleneck, post- or pre-activation, with or without
+/// squeeze-and-excitation.
+///
+/// Sources: He et al., <https://arxiv.org/abs/1512.03385> (figure 5) and
+/// <https://arxiv.org/abs/1603.05027> (pre-activation); Xie et al.,
+/// <https://arxiv.org/abs/1611.05431> (groups); Hu et al., <https://arxiv.org/abs/1709.01507>
+/// (squeeze-and-excitation). The octave form is Chen et al.,
+/// <https://arxiv.org/abs/1904.05049>, section 4. Field names follow torchvision's.
+#[derive(Module, Debug)]
+pub struct Residual {
+    /// Plain norm on the input of `conv1`: γ and β stay 1 and 0.
+    pub pre_norm: Option<OctBatchNorm>,
+    /// First convolution.
+    pub conv1: OctConv2d,
+    /// Norm after `conv1`, or before it in a pre-activation block.
+    pub bn1: OctBatchNorm,
+    /// Second convolution.
+    pub conv2: OctConv2d,
+    /// Norm after or before `conv2`.
+    pub bn2: OctBatchNorm,
+    /// Third convolution, of a bottleneck.
+    pub conv3: Option<OctConv2d>,
+    /// Norm after or before `conv3`.
+    pub bn3: Option<OctBatchNorm>,
+    /// Squeeze-and-excitation before the sum.
+    pub se: Option<OctSqueezeExcite>,
+    /// The shortcut with parameters, where the input does not have the output's shape.
+    pub downsample: Option<Projection>,
+    /// The shortcut without parameters that changes the shape.
+    #[module(skip)]
+    pub pad: Option<PadShortcut>,
+    /// Where norm and activation stand.
+    #[module(skip)]
+    pub order: Order,
+}
+
+/// A 1×1 convolution as the shortcut of a stage's first block.
+#[derive(Module, Debug)]
+pub struct Projection {
+    /// Plain norm on the input: γ and β stay 1 and 0.
+    pub pre_norm: Option<OctBatchNorm>,
+    /// 1×1 convolution, with the block's stride.
+    pub conv: OctConv2d,
+    /// Norm after it; in a pre-activation block, norm before it, with an activation between. None
+    /// if it reads the block's activated input.
+    pub bn: Option<OctBatchNorm>,
+}
+
+impl Residual {
+    /// Applies the block.
+    ///
+    /// # Shapes
+    ///
+    /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
+    pub fn forward(&self, input: OctFeatures) -> OctFeatures {
+        match self.order {
+            Order::PostActivation => self.forward_post(input),
+            Order::PreActivation => self.forward_pre(input),
+        }
+    }
+
+    fn forward_post(&self, input: OctFeatures) -> OctFeatures {
+        let shortcut = match (&self.downsample, &self.pad) {
+            (Some(projection), _) => {
+                let x = normalize(&projection.pre_norm, input.clone());
+                let x = projection.conv.forward(x);
+                match &projection.bn {
+                    Some(bn) => bn.forward(x),
+                    None => x,
+                }
+            }
+            (None, Some(pad)) => pad.forward(input.clone()),
+            (None, None) => input.clone(),
+        };
+        let x = normalize(&self.pre_norm, input);
+        let x = self.bn1.forward(self.conv1.forward(x)).relu();
+        let mut x = self.bn2.forward(self.conv2.forward(x));
+        if let (Some(conv3), Some(bn3)) = (&self.conv3, &self.bn3) {
+            x = bn3.forward(conv3.forward(x.relu()));
+        }
+        (self.excite(x) + shortcut).relu()
+    }
+
+    fn forward_pre(&self, input: OctFeatures) -> OctFeatures {
+        let activated = normalize(&self.pre_norm, input.clone());
+        let activated = self.bn1.forward(activated).relu();
+        let shortcut = match (&self.downsample, &self.pad) {
+            (Some(projection), _) => {
+                let x = match &projection.bn {
+                    Some(bn) => bn.forward(normalize(&projection.pre_norm, input)).relu(),
+                    None => activated.clone(),
+                };
+                projection.conv.forward(x)
+            }
+            (None, Some(pad)) => pad.forward(input),
+            (None, None) => input,
+        };
+        let x = self.conv1.forward(activated);
+        let mut x = self.conv2.forward(self.bn2.forward(x).relu());
+        if let (Some(conv3), Some(bn3)) = (&self.conv3, &self.bn3) {
+            x = conv3.forward(bn3.forward(x).relu());
+        }
+        self.excite(x) + shortcut
+    }
+
+    fn excite(&self, x: OctFeatures) -> OctFeatures {
+        match &self.se {
+            Some(se) => se.forward(x),
+            None => x,
+        }
+    }
+}
+
+fn normalize(norm: &Option<OctBatchNorm>, x: OctFeatures) -> OctFeatures {
+    match norm {
+        Some(norm) => norm.forward(x),
+        None => x,
+    }
+}

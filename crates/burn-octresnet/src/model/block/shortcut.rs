@@ -1,0 +1,147 @@
+use burn::tensor::{Tensor, s};
+use burn_octconv::{ChannelSplit, OctFeatures};
+
+/// A shortcut without parameters between maps of different shape: "option A" of the ResNets for
+/// small images, which subsamples and pads new channels with zeros, here for two frequencies.
+///
+/// Each frequency goes to the same frequency of the output. What finds no channel there changes
+/// frequency: the last high channels are average-pooled into the low group (as where the first
+/// stage begins), the low ones are upsampled behind the high group (as where the last stage
+/// begins). Then both groups are average-pooled if the stride is 2 — a vanilla network takes every
+/// second pixel instead — and zeros fill the rest. So the number of parameters is that of the
+/// vanilla network at any α.
+///
+/// Source: He et al., <https://arxiv.org/abs/1512.03385>, section 4.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PadShortcut {
+    /// Channels of the output, not fewer in all than those of the input.
+    pub output: ChannelSplit,
+    /// 1 or 2.
+    pub stride: usize,
+    /// Whether stride 2 takes every second pixel, as in a vanilla network.
+    pub strided: bool,
+}
+
+impl PadShortcut {
+    /// Brings `input` to the block's output shape.
+    ///
+    /// # Shapes
+    ///
+    /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
+    pub fn forward(&self, input: OctFeatures) -> OctFeatures {
+        let batch = [input.high(), input.low()].into_iter().flatten();
+        let batch = batch.map(|x| x.dims()[0]).next().unwrap_or(1);
+        let device = input.device();
+        let x = self.regroup(input);
+        let x = match (self.stride, self.strided) {
+            (1, _) => x,
+            (_, true) => OctFeatures::from_high(x.into_high().slice(s![.., .., ..;2, ..;2])),
+            (_, false) => x.avg_pool2(),
+        };
+
+        let size = x.size();
+        let pad = |x: Option<Tensor<4>>, channels: usize, [height, width]: [usize; 2]| {
+            let missing = channels - x.as_ref().map_or(0, |x| x.dims()[1]);
+            let zeros =
+                (missing > 0).then(|| Tensor::zeros([batch, missing, height, width], &device));
+            join(x, zeros)
+        };
+        let (high, low) = x.into_parts();
+        let high = pad(high, self.output.high, size);
+        let low = pad(low, self.output.low, size.map(|s| s.div_ceil(2)));
+        OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Moves channels that find no room in their frequency to the other one.
+    fn regroup(&self, input: OctFeatures) -> OctFeatures {
+        let size = input.size();
+        let (high, low) = input.into_parts();
+        let (high, extra_high) = cut(high, self.output.high);
+        let (low, extra_low) = cut(low, self.output.low);
+        let down = extra_high.and_then(|x| OctFeatures::split(x, 1.0).into_parts().1);
+        let up = extra_low.map(|x| OctFeatures::from_low(x, size).merge());
+        OctFeatures::try_new(join(high, up), join(low, down), size)
+            .unwrap_or_else(|e| panic!("{e}"))
+    }
+}
+
+/// The first `keep` channels and the others.
+fn cut(x: Option<Tensor<4>>, keep: usize) -> (Option<Tensor<4>>, Option<Tensor<4>>) {
+    let Some(x) = x else { return (None, None) };
+    let channels = x.dims()[1];
+    if channels <= keep {
+        return (Some(x), None);
+    }
+    let kept = (keep > 0).then(|| x.clone().narrow(1, 0, keep));
+    (kept, Some(x.narrow(1, keep, channels - keep)))
+}
+
+/// Concatenates along the channels.
+pub(super) fn join(first: Option<Tensor<4>>, second: Option<Tensor<4>>) -> Option<Tensor<4>> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(Tensor::cat(vec![first, second], 1)),
+        (first, second) => first.or(second),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    fn ramp(channels: usize) -> Tensor<4> {
+        let device = Device::default();
+        let values = Tensor::arange(0..(channels * 35) as i64, &device).float();
+        values.reshape([1, channels, 7, 5])
+    }
+
+    fn shortcut(high: usize, low: usize, stride: usize) -> PadShortcut {
+        PadShortcut {
+            output: ChannelSplit { high, low },
+            stride,
+            strided: false,
+        }
+    }
+
+    #[test]
+    fn subsamples_and_pads_in_a_vanilla_network() {
+        let pad = PadShortcut {
+            strided: true,
+            ..shortcut(4, 0, 2)
+        };
+        let y = pad.forward(ramp(2).into()).into_high();
+        assert_eq!(y.dims(), [1, 4, 4, 3]);
+        let first = y.clone().slice(s![0, 1, 1, ..]).into_data();
+        assert_eq!(first.try_to_vec::<f32>().unwrap(), [45.0, 47.0, 49.0]);
+        let padded = y.slice(s![.., 2.., .., ..]).abs().sum();
+        assert_eq!(padded.into_scalar::<f32>(), 0.0);
+    }
+
+    #[test]
+    fn enters_by_pooling_the_last_channels() {
+        let x = ramp(4);
+        let y = shortcut(3, 1, 1).forward(x.clone().into());
+        let expected = OctFeatures::split(x, 0.25);
+        y.low()
+            .unwrap()
+            .to_data()
+            .assert_eq(&expected.low().unwrap().to_data(), true);
+        y.high()
+            .unwrap()
+            .to_data()
+            .assert_eq(&expected.high().unwrap().to_data(), true);
+    }
+
+    #[test]
+    fn leaves_by_keeping_the_low_group_at_its_resolution() {
+        let x = OctFeatures::split(ramp(4), 0.5);
+        let low = x.low().unwrap().clone();
+        let y = shortcut(8, 0, 2).forward(x).into_high();
+        assert_eq!(y.dims(), [1, 8, 4, 3]);
+        // Upsampling and pooling by two are each other's inverse, also at odd sizes.
+        y.slice(s![.., 2..4, .., ..])
+            .into_data()
+            .assert_eq(&low.into_data(), true);
+    }
+}

@@ -1,0 +1,47 @@
+use burn_octconv::OctConvError;
+
+use super::{Arch, Stem};
+
+/// Why a network cannot be built. Every message is one line and names the offending value.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// An α outside `[0, 1]`.
+    #[error(transparent)]
+    OctConv(#[from] OctConvError),
+    /// A layer that cannot be built, mostly since its groups do not divide its channels at this α
+    /// and width.
+    #[error("{arch}, {layer}: {error}")]
+    Layer {
+        /// The network.
+        arch: Arch,
+        /// Where the layer stands, such as `layer1.0.conv2`.
+        layer: String,
+        /// What is wrong with it.
+        error: OctConvError,
+    },
+    /// A network that cannot tell anything apart.
+    #[error("num_classes is {0}: a classifier needs at least 1 class")]
+    Classes(usize),
+    /// A width that is no positive number.
+    #[error("width is {0}: the width multiplier must be a positive number, such as 1.0")]
+    Width(f64),
+    /// A stem that the architecture does not have.
+    #[error("{arch} has no stem '{stem}': use '{}'", arch.default_stem())]
+    Stem {
+        /// The network.
+        arch: Arch,
+        /// The stem asked for.
+        stem: Stem,
+    },
+    /// A low frequency in the last stage.
+    #[error(
+        "{arch} has three stages, and the last has alpha 0: the third share must be 0, not {third}"
+    )]
+    LastStage {
+        /// The network.
+        arch: Arch,
+        /// The share given for the third stage.
+        third: f64,
+    },
+}

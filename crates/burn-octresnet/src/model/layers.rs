@@ -1,0 +1,298 @@
+//! The one description that networks are built from and their costs are counted on.
+
+use burn::{
+    module::Module,
+    nn::{
+        BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+    },
+    tensor::{Device, Tensor, activation::relu},
+};
+use burn_octconv::{
+    ChannelSplit, Cost, OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig, OctConvError,
+    OctFeatures, OctSqueezeExcite, OctSqueezeExciteConfig,
+};
+
+use super::LayerCost;
+
+/// A layer that has parameters, statistics or multiply–adds.
+#[derive(Debug, Clone)]
+pub(super) enum Layer {
+    Conv(OctConv2dConfig),
+    Norm {
+        channels: usize,
+        alpha: f64,
+    },
+    /// A norm whose γ and β stay 1 and 0.
+    PlainNorm {
+        channels: usize,
+        alpha: f64,
+    },
+    SqueezeExcite(OctSqueezeExciteConfig),
+    Linear {
+        input: usize,
+        output: usize,
+    },
+}
+
+impl Layer {
+    /// Its cost for an input of full resolution `size`. Norms add parameters but no multiply–adds,
+    /// as the literature counts.
+    fn cost(&self, size: [usize; 2]) -> Result<Cost, OctConvError> {
+        let linear = |input: usize, output: usize| {
+            let (input, output) = (input as u64, output as u64);
+            Cost::plain(input * output + output, input * output, input, output)
+        };
+        Ok(match self {
+            Self::Conv(conv) => conv.cost(size)?,
+            // The γ and β of a plain norm are stored, and counted by the authors too.
+            Self::Norm { channels, alpha } | Self::PlainNorm { channels, alpha } => {
+                let split = ChannelSplit::new(*channels, *alpha)?;
+                Cost {
+                    params: 2 * split.total() as u64,
+                    ..Cost::default()
+                }
+            }
+            Self::SqueezeExcite(config) => {
+                let hidden = (config.channels / config.reduction).max(1);
+                linear(config.channels, hidden) + linear(hidden, config.channels)
+            }
+            Self::Linear { input, output } => linear(*input, *output),
+        })
+    }
+}
+
+/// The initialisation of all convolutions: normal with variance 2 / fan-out (He et al.,
+/// <https://arxiv.org/abs/1502.01852>).
+fn kernel_initializer() -> Initializer {
+    Initializer::KaimingNormal {
+        gain: std::f64::consts::SQRT_2,
+        fan_out_only: true,
+    }
+}
+
+/// A convolution without bias, `channels = [in, out]`, with a square kernel and α = 0, strided.
+pub(super) fn conv(channels: [usize; 2], kernel: usize, stride: usize) -> OctConv2dConfig {
+    // Explicit, since `Same` would pad a strided convolution at the end only.
+    let pad = kernel / 2;
+    OctConv2dConfig::new(channels, [kernel; 2])
+        .with_stride([stride; 2])
+        .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
+        .with_bias(false)
+        .with_initializer(kernel_initializer())
+        .with_alpha(0.0)
+        .with_strided(true)
+}
+
+/// Named layers of one block, each with how far the block has reduced the resolution before it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Layers(Vec<(String, Layer, usize)>);
+
+impl Layers {
+    /// Adds a layer that reads maps of `1 / reduction` of the block's input resolution.
+    pub(super) fn push(&mut self, name: impl Into<String>, reduction: usize, layer: Layer) {
+        self.0.push((name.into(), layer, reduction));
+    }
+
+    /// The cost of each layer for a block input of full resolution `size`.
+    ///
+    /// # Errors
+    ///
+    /// The first illegal layer: its name and what is wrong with it.
+    pub(super) fn costs(
+        &self,
+        prefix: &str,
+        size: [usize; 2],
+    ) -> Result<Vec<LayerCost>, (String, OctConvError)> {
+        let costs = self.0.iter().map(|(name, layer, reduction)| {
+            let name = format!("{prefix}{name}");
+            match layer.cost(size.map(|s| s.div_ceil(*reduction))) {
+                Ok(cost) => Ok(LayerCost { name, cost }),
+                Err(error) => Err((name, error)),
+            }
+        });
+        costs.collect()
+    }
+
+    /// The layers as parts to build modules from.
+    pub(super) fn build(self, device: &Device) -> Parts<'_> {
+        Parts {
+            layers: self.0,
+            device,
+        }
+    }
+}
+
+/// Described layers, each to be taken by name exactly once: so a module cannot have a layer that
+/// is not counted, nor lack one that is.
+pub(super) struct Parts<'a> {
+    layers: Vec<(String, Layer, usize)>,
+    device: &'a Device,
+}
+
+impl Parts<'_> {
+    fn take(&mut self, name: &str) -> Option<Layer> {
+        let index = self.layers.iter().position(|(n, ..)| n == name)?;
+        Some(self.layers.remove(index).1)
+    }
+
+    /// Builds an octave convolution, if it is described.
+    pub(super) fn maybe_conv(&mut self, name: &str) -> Result<Option<OctConv2d>, OctConvError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Layer::Conv(conv)) => conv.try_init(self.device).map(Some),
+            Some(other) => unreachable!("{name} is described as {other:?}"),
+        }
+    }
+
+    /// Builds an octave convolution.
+    pub(super) fn conv(&mut self, name: &str) -> Result<OctConv2d, OctConvError> {
+        Ok(self.maybe_conv(name)?.unwrap_or_else(|| missing(name)))
+    }
+
+    /// Builds a norm, if it is described.
+    pub(super) fn maybe_norm(&mut self, name: &str) -> Result<Option<OctBatchNorm>, OctConvError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Layer::Norm { channels, alpha }) => OctBatchNormConfig::new(channels)
+                .with_alpha(alpha)
+                .try_init(self.device)
+                .map(Some),
+            Some(other) => unreachable!("{name} is described as {other:?}"),
+        }
+    }
+
+    /// Builds a norm.
+    pub(super) fn norm(&mut self, name: &str) -> Result<OctBatchNorm, OctConvError> {
+        Ok(self.maybe_norm(name)?.unwrap_or_else(|| missing(name)))
+    }
+
+    /// Builds a norm whose γ and β stay 1 and 0, if it is described.
+    pub(super) fn maybe_plain_norm(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<OctBatchNorm>, OctConvError> {
+        let (channels, alpha) = match self.take(name) {
+            None => return Ok(None),
+            Some(Layer::PlainNorm { channels, alpha }) => (channels, alpha),
+            Some(other) => unreachable!("{name} is described as {other:?}"),
+        };
+        let norm = OctBatchNormConfig::new(channels).with_alpha(alpha);
+        let freeze = |norm: BatchNorm| BatchNorm {
+            gamma: norm.gamma.set_require_grad(false),
+            beta: norm.beta.set_require_grad(false),
+            ..norm
+        };
+        let OctBatchNorm { high, low } = norm.try_init(self.device)?;
+        Ok(Some(OctBatchNorm {
+            high: high.map(freeze),
+            low: low.map(freeze),
+        }))
+    }
+
+    /// Builds a squeeze-and-excitation, if it is described.
+    pub(super) fn maybe_squeeze_excite(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<OctSqueezeExcite>, OctConvError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Layer::SqueezeExcite(config)) => config.try_init(self.device).map(Some),
+            Some(other) => unreachable!("{name} is described as {other:?}"),
+        }
+    }
+
+    /// Builds a vanilla norm, if it is described.
+    pub(super) fn maybe_bn(&mut self, name: &str) -> Option<BatchNorm> {
+        match self.take(name)? {
+            Layer::Norm { channels, .. } => Some(BatchNormConfig::new(channels).init(self.device)),
+            other => unreachable!("{name} is described as {other:?}"),
+        }
+    }
+
+    /// Builds a vanilla convolution, and the norm after it if that is described, too.
+    pub(super) fn conv2d(&mut self, conv: &str, bn: &str) -> (Conv2d, Option<BatchNorm>) {
+        let config = match self.take(conv) {
+            Some(Layer::Conv(config)) => config,
+            other => unreachable!("{conv} is described as {other:?}"),
+        };
+        let vanilla = Conv2dConfig::new(config.channels, config.kernel_size)
+            .with_stride(config.stride)
+            .with_padding(config.padding)
+            .with_bias(config.bias)
+            .with_initializer(config.initializer);
+        (vanilla.init(self.device), self.maybe_bn(bn))
+    }
+
+    /// Builds a vanilla convolution and the norm after it.
+    pub(super) fn conv_norm(&mut self, conv: &str, bn: &str) -> ConvNorm {
+        let (conv, bn) = self.conv2d(conv, bn);
+        let bn = bn.expect("a norm is described");
+        ConvNorm { conv, bn }
+    }
+
+    /// Builds a linear layer.
+    pub(super) fn linear(&mut self, name: &str) -> Linear {
+        match self.take(name) {
+            Some(Layer::Linear { input, output }) => {
+                LinearConfig::new(input, output).init(self.device)
+            }
+            other => unreachable!("{name} is described as {other:?}"),
+        }
+    }
+
+    /// Ends the building of a module: every described layer must have been built.
+    pub(super) fn finish(self) {
+        let left: Vec<_> = self.layers.iter().map(|(name, ..)| name).collect();
+        assert!(left.is_empty(), "described but not built: {left:?}");
+    }
+}
+
+fn missing(name: &str) -> ! {
+    unreachable!("{name} is built but not described")
+}
+
+/// A vanilla convolution and its norm: outside of the octave part of a network.
+#[derive(Module, Debug)]
+pub struct ConvNorm {
+    /// The convolution, without bias.
+    pub conv: Conv2d,
+    /// The norm after it.
+    pub bn: BatchNorm,
+}
+
+impl ConvNorm {
+    /// Convolves and normalises; there is no activation.
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[batch, channels_in, height, width]`
+    /// - output: `[batch, channels_out, ⌈height / stride⌉, ⌈width / stride⌉]`
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        self.bn.forward(self.conv.forward(input))
+    }
+}
+
+/// The activation of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rectifier {
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`, as in MobileNet v2.
+    Relu6,
+}
+
+impl Rectifier {
+    /// Applies the activation to a plain tensor.
+    pub fn forward(self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Relu => relu(x),
+            Self::Relu6 => x.clamp(0.0, 6.0),
+        }
+    }
+
+    /// Applies the activation to both frequencies.
+    pub fn forward_oct(self, x: OctFeatures) -> OctFeatures {
+        x.map(|x| self.forward(x))
+    }
+}

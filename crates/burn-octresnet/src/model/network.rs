@@ -1,0 +1,244 @@
+use burn::{
+    module::Module,
+    nn::pool::{MaxPool2d, MaxPool2dConfig},
+    nn::{BatchNorm, Linear, LinearConfig, PaddingConfig2d, conv::Conv2d},
+    tensor::{Device, Tensor},
+};
+use burn_octconv::{OctConvError, OctFeatures};
+
+use super::{
+    Block, ConvNorm, LayerCost, ModelError, Rectifier, Residual,
+    family::{Blueprint, Tail},
+    layers::{Layer, Layers, conv},
+    stem::{StemConfig, StemPool},
+};
+
+/// A network of the family for image classification.
+///
+/// The stem is vanilla, the first octave layer enters with α = 0, and the last stage has α = 0, so
+/// the classifier sees one full-resolution map. The blocks are those of the
+/// [`Arch`](super::Arch); what a network does not have is `None` or empty. Field names follow
+/// torchvision's ResNets. Built by [`OctResNetConfig`](super::OctResNetConfig).
+#[derive(Module, Debug)]
+pub struct OctResNet {
+    /// First convolution of the stem.
+    pub conv1: Conv2d,
+    /// Norm after it; the blocks of a Wide ResNet bring their own.
+    pub bn1: Option<BatchNorm>,
+    /// Further convolutions of a deep stem.
+    pub deep: Vec<ConvNorm>,
+    /// Max-pooling of the stem.
+    pub maxpool: Option<MaxPool2d>,
+    /// Residual block in place of the max-pooling.
+    pub reduce: Option<Residual>,
+    /// First stage.
+    pub layer1: Vec<Block>,
+    /// Second stage, at half the resolution of the first.
+    pub layer2: Vec<Block>,
+    /// Third stage.
+    pub layer3: Vec<Block>,
+    /// Fourth stage; empty in networks of three stages.
+    pub layer4: Vec<Block>,
+    /// Norm after the last stage, if its blocks are pre-activation.
+    pub norm: Option<BatchNorm>,
+    /// 1×1 convolution after the last stage.
+    pub last: Option<ConvNorm>,
+    /// Classifier.
+    pub fc: Linear,
+    /// The activation of stem and tail.
+    #[module(skip)]
+    pub rectifier: Rectifier,
+}
+
+impl OctResNet {
+    /// Computes the logits.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[batch, 3, height, width]`, normalised as in training
+    /// - output: `[batch, num_classes]`
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let x = self.stem(images);
+        let x = self.stages().iter().fold(x, |x, blocks| run(blocks, x));
+        let x = x.into_high();
+        let x = match &self.norm {
+            Some(norm) => self.rectifier.forward(norm.forward(x)),
+            None => x,
+        };
+        let x = match &self.last {
+            Some(last) => self.rectifier.forward(last.forward(x)),
+            None => x,
+        };
+        self.fc.forward(OctFeatures::from(x).global_avg_pool())
+    }
+
+    /// Computes the feature maps that the stages end with, for detection and segmentation.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[batch, 3, height, width]`
+    /// - output: one map per stage, four or (for 32-pixel images) three; with a stem for large
+    ///   images at full resolutions of a 4th, 8th, 16th and 32nd of the image, with one for small
+    ///   images at 1, ½, ¼ (and ⅛). The last map has no low frequency. What follows the last
+    ///   stage, such as the norm of a v2 network, is not applied.
+    pub fn forward_features(&self, images: Tensor<4>) -> Vec<OctFeatures> {
+        let mut x = self.stem(images);
+        let stages = self.stages().into_iter();
+        stages
+            .map(|blocks| {
+                x = run(blocks, x.clone());
+                x.clone()
+            })
+            .collect()
+    }
+
+    /// The same network with a new, randomly initialised classifier for `num_classes` classes.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Classes`] for no classes.
+    pub fn with_classes(mut self, num_classes: usize) -> Result<Self, ModelError> {
+        if num_classes == 0 {
+            return Err(ModelError::Classes(0));
+        }
+        let [features, _] = self.fc.weight.dims();
+        let device = self.fc.weight.device();
+        self.fc = LinearConfig::new(features, num_classes).init(&device);
+        Ok(self)
+    }
+
+    /// The stages that the network has.
+    fn stages(&self) -> Vec<&[Block]> {
+        let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
+        let stages = stages.into_iter().filter(|blocks| !blocks.is_empty());
+        stages.map(Vec::as_slice).collect()
+    }
+
+    fn stem(&self, images: Tensor<4>) -> OctFeatures {
+        let mut x = self.conv1.forward(images);
+        if let Some(bn1) = &self.bn1 {
+            x = self.rectifier.forward(bn1.forward(x));
+        }
+        for conv in &self.deep {
+            x = self.rectifier.forward(conv.forward(x));
+        }
+        if let Some(pool) = &self.maxpool {
+            x = pool.forward(x);
+        }
+        match &self.reduce {
+            Some(block) => block.forward(x.into()),
+            None => x.into(),
+        }
+    }
+}
+
+fn run(blocks: &[Block], x: OctFeatures) -> OctFeatures {
+    blocks.iter().fold(x, |x, block| block.forward(x))
+}
+
+impl Blueprint {
+    /// The layers after the last stage.
+    fn tail_layers(&self, num_classes: usize) -> Layers {
+        let mut layers = Layers::default();
+        let mut input = self.channels;
+        let norm = |channels: usize| Layer::Norm {
+            channels,
+            alpha: 0.0,
+        };
+        match self.tail {
+            Tail::None => {}
+            Tail::Norm => layers.push("norm", 1, norm(input)),
+            Tail::Conv(output) => {
+                layers.push("last.conv", 1, Layer::Conv(conv([input, output], 1, 1)));
+                layers.push("last.bn", 1, norm(output));
+                input = output;
+            }
+        }
+        let output = num_classes;
+        layers.push("fc", 1, Layer::Linear { input, output });
+        layers
+    }
+
+    /// The cost of each layer for images of `size = [height, width]`.
+    ///
+    /// # Errors
+    ///
+    /// The first illegal layer: its name and what is wrong with it.
+    pub(super) fn layer_costs(
+        &self,
+        num_classes: usize,
+        size: [usize; 2],
+    ) -> Result<Vec<LayerCost>, (String, OctConvError)> {
+        let mut costs = self.stem.layers().costs("", size)?;
+        let mut size = self.stem.conv_size(size);
+        match &self.stem.pool {
+            StemPool::None => {}
+            StemPool::Max => size = size.map(|s| s.div_ceil(2)),
+            StemPool::Residual(block) => {
+                costs.extend(block.layers().costs("reduce.", size)?);
+                size = size.map(|s| s.div_ceil(block.stride));
+            }
+        }
+        for (stage, blocks) in self.stages.iter().enumerate() {
+            for (index, block) in blocks.iter().enumerate() {
+                let prefix = format!("layer{}.{index}.", stage + 1);
+                costs.extend(block.layers().costs(&prefix, size)?);
+                size = block.output_size(size);
+            }
+        }
+        costs.extend(self.tail_layers(num_classes).costs("", size)?);
+        Ok(costs)
+    }
+
+    /// Builds the network with random weights.
+    pub(super) fn init(
+        &self,
+        num_classes: usize,
+        device: &Device,
+    ) -> Result<OctResNet, OctConvError> {
+        let mut stages = Vec::new();
+        for blocks in &self.stages {
+            let blocks = blocks.iter().map(|block| block.try_init(device));
+            stages.push(blocks.collect::<Result<Vec<_>, _>>()?);
+        }
+        let mut stages = stages.into_iter();
+        let mut stage = || stages.next().unwrap_or_default();
+
+        let mut stem = self.stem.layers().build(device);
+        let (conv, bn) = StemConfig::names(0);
+        let (conv1, bn1) = stem.conv2d(&conv, &bn);
+        let deep = (1..self.stem.convs.len()).map(|index| {
+            let (conv, bn) = StemConfig::names(index);
+            stem.conv_norm(&conv, &bn)
+        });
+        let deep = deep.collect();
+        stem.finish();
+        let mut tail = self.tail_layers(num_classes).build(device);
+        let network = OctResNet {
+            conv1,
+            bn1,
+            deep,
+            maxpool: matches!(self.stem.pool, StemPool::Max).then(|| {
+                MaxPool2dConfig::new([3, 3])
+                    .with_strides([2, 2])
+                    .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                    .init()
+            }),
+            reduce: match &self.stem.pool {
+                StemPool::Residual(block) => Some(block.try_init(device)?),
+                _ => None,
+            },
+            layer1: stage(),
+            layer2: stage(),
+            layer3: stage(),
+            layer4: stage(),
+            norm: tail.maybe_bn("norm"),
+            last: matches!(self.tail, Tail::Conv(_))
+                .then(|| tail.conv_norm("last.conv", "last.bn")),
+            fc: tail.linear("fc"),
+            rectifier: self.stem.rectifier,
+        };
+        tail.finish();
+        Ok(network)
+    }
+}
