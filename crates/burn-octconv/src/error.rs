@@ -24,6 +24,22 @@ pub enum OctConvError {
         /// The value given, as it was written.
         value: String,
     },
+    /// A size with which the layer's numbers of weights or pixels do not fit the address space.
+    #[error("{name} is {value}: too large, no memory holds such a layer or its padded input")]
+    TooLarge {
+        /// What is too large.
+        name: &'static str,
+        /// The value given, as it was written.
+        value: String,
+    },
+    /// An initialisation that cannot draw values.
+    #[error("initializer is {initializer}: {reason}")]
+    Initializer {
+        /// The initialisation given.
+        initializer: String,
+        /// What it needs.
+        reason: &'static str,
+    },
     /// A stride other than `[1, 1]` or `[2, 2]`.
     #[error(
         "stride is {stride:?}: an octave convolution has stride [1, 1] or [2, 2], the same on both axes"
@@ -142,6 +158,21 @@ pub enum FeatureError {
         high: usize,
         /// Low-frequency channels of the input.
         low: usize,
+    },
+    /// A map that is smaller than the kernel that is to slide over it.
+    #[error(
+        "the {path} path reads a map of {map:?}, which with padding (top, bottom), (left, right) = \
+         {padding:?} is smaller than the extent {extent:?} of the dilated kernel"
+    )]
+    TooSmall {
+        /// The name of the path.
+        path: &'static str,
+        /// Size of the map, `[height, width]`.
+        map: [usize; 2],
+        /// Padding of the layer.
+        padding: [(usize, usize); 2],
+        /// `dilation · (kernel_size − 1) + 1`, `[height, width]`.
+        extent: [usize; 2],
     },
     /// Two feature maps of different layout were combined.
     #[error("feature maps differ: {left} and {right}")]

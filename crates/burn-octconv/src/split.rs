@@ -30,9 +30,9 @@ impl ChannelSplit {
         if !(0.0..=1.0).contains(&alpha) {
             return Err(OctConvError::Alpha { name, value: alpha });
         }
-        // The product is not negative, so the cast rounds down as floor does; and it is at most
-        // `channels`, since alpha is at most one.
-        let low = (alpha * channels as f64) as usize;
+        // The product is not negative, so the cast rounds down as floor does. Beyond 2⁵³ the
+        // conversion to f64 may round up.
+        let low = ((alpha * channels as f64) as usize).min(channels);
         Ok(Self {
             high: channels - low,
             low,
@@ -58,6 +58,9 @@ mod tests {
         assert_eq!(split(100, 0.29), Ok((72, 28)));
         assert_eq!(split(3, 1.0), Ok((0, 3)));
         assert_eq!(split(3, 0.1), Ok((3, 0)));
+        // In f64 this is one more.
+        let odd = (1 << 53) + 3;
+        assert_eq!(split(odd, 1.0), Ok((0, odd)));
     }
 
     #[test]

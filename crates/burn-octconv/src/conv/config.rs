@@ -175,6 +175,8 @@ impl OctConv2dConfig {
 
     pub(crate) fn plan(&self) -> Result<Plan, OctConvError> {
         self.check_sizes()?;
+        self.check_magnitudes()?;
+        self.check_initializer()?;
         let input = ChannelSplit::named(self.channels[0], self.alpha_in, "alpha_in")?;
         let output = ChannelSplit::named(self.channels[1], self.alpha_out, "alpha_out")?;
         let depthwise = self.is_depthwise();
@@ -235,6 +237,79 @@ impl OctConv2dConfig {
             [1, 1] | [2, 2] => Ok(()),
             stride => Err(OctConvError::Stride { stride }),
         }
+    }
+
+    /// Refuses what would overflow later on: afterwards the number of weights in bytes, the extent
+    /// of the kernel and sums of paddings all fit `isize`.
+    fn check_magnitudes(&self) -> Result<(), OctConvError> {
+        const LIMIT: usize = isize::MAX as usize / 8;
+        let fits = |factors: &[usize]| {
+            let product = factors.iter().try_fold(1usize, |p, &f| p.checked_mul(f));
+            product.is_some_and(|product| product <= LIMIT)
+        };
+        let too_large = |name, value| Err(OctConvError::TooLarge { name, value });
+        let [channels_in, channels_out] = self.channels;
+        let [height, width] = self.kernel_size;
+        let per_group = channels_in.div_ceil(self.groups);
+        if !fits(&[per_group, channels_out, height, width]) {
+            let value = format!("{:?} with kernel_size {height}×{width}", self.channels);
+            return too_large("channels", value);
+        }
+        if !(fits(&[height, self.dilation[0]]) && fits(&[width, self.dilation[1]])) {
+            let value = format!("{:?} with kernel_size {height}×{width}", self.dilation);
+            return too_large("dilation", value);
+        }
+        if let PaddingConfig2d::Explicit(top, left, bottom, right) = self.padding
+            && ![top, left, bottom, right].iter().all(|&p| fits(&[p, 2]))
+        {
+            return too_large("padding", format!("{:?}", self.padding));
+        }
+        Ok(())
+    }
+
+    /// Refuses what Burn's initialisation would panic on, and that only when the weights are
+    /// first read.
+    fn check_initializer(&self) -> Result<(), OctConvError> {
+        let reason = match self.initializer {
+            Initializer::Constant { .. } | Initializer::Ones | Initializer::Zeros => return Ok(()),
+            Initializer::Uniform { min, max } => {
+                let (min, max) = (min as f32, max as f32);
+                if min < max && (max - min).is_finite() {
+                    return Ok(());
+                }
+                "min must be less than max, and both finite in f32"
+            }
+            Initializer::Normal { mean, std } => {
+                if (mean as f32).is_finite() && (std as f32).is_finite() && std >= 0.0 {
+                    return Ok(());
+                }
+                "mean and std must be finite in f32, and std not negative"
+            }
+            // Burn draws between two f32, which must differ. Whatever the fan, they do for gains of
+            // this range.
+            Initializer::KaimingUniform { gain, .. } | Initializer::XavierUniform { gain } => {
+                if (1e-30..=1e30).contains(&gain) {
+                    return Ok(());
+                }
+                "the gain must lie between 1e-30 and 1e30"
+            }
+            Initializer::KaimingNormal { gain, .. } | Initializer::XavierNormal { gain } => {
+                if (0.0..=1e30).contains(&gain) {
+                    return Ok(());
+                }
+                "the gain must lie between 0 and 1e30"
+            }
+            Initializer::Orthogonal { .. } => {
+                if !self.bias {
+                    return Ok(());
+                }
+                "only matrices can be orthogonal: use with_bias(false)"
+            }
+        };
+        Err(OctConvError::Initializer {
+            initializer: format!("{:?}", self.initializer),
+            reason,
+        })
     }
 
     fn check_groups(&self, input: ChannelSplit, output: ChannelSplit) -> Result<(), OctConvError> {

@@ -7,7 +7,8 @@ use burn::{
 
 use super::{OctConv2dConfig, Plan};
 use crate::{
-    ChannelSplit, FeatureError, OctFeatures,
+    ChannelSplit, Downsample, FeatureError, OctFeatures,
+    features::half,
     ops::{self, OctConvOptions, OctKernels},
 };
 
@@ -109,8 +110,8 @@ impl OctConv2d {
     ///
     /// # Panics
     ///
-    /// If the groups of the input are not those that the layer was built for;
-    /// [`OctConv2d::check`] tells beforehand.
+    /// If the groups of the input are not those that the layer was built for, or a map is smaller
+    /// than the kernel; [`OctConv2d::check`] tells beforehand.
     pub fn forward(&self, input: impl Into<OctFeatures>) -> OctFeatures {
         let input = input.into();
         self.check(&input).unwrap_or_else(|e| panic!("{e}"));
@@ -129,22 +130,54 @@ impl OctConv2d {
         kernel.expect("a layer has at least one path").device()
     }
 
-    /// Whether `input` has the channels that the layer was built for.
+    /// Whether the layer can be applied to `input`.
     ///
     /// # Errors
     ///
-    /// [`FeatureError::Channels`] with the expected and the actual counts.
+    /// [`FeatureError::Channels`] if `input` does not have the channels that the layer was built
+    /// for, [`FeatureError::TooSmall`] if a path reads a map smaller than its kernel.
     pub fn check(&self, input: &OctFeatures) -> Result<(), FeatureError> {
         let [high, low] = input.channels();
-        if [high, low] == [self.input.high, self.input.low] {
-            return Ok(());
+        if [high, low] != [self.input.high, self.input.low] {
+            return Err(FeatureError::Channels {
+                expected_high: self.input.high,
+                expected_low: self.input.low,
+                high,
+                low,
+            });
         }
-        Err(FeatureError::Channels {
-            expected_high: self.input.high,
-            expected_low: self.input.low,
-            high,
-            low,
-        })
+        self.check_size(input.size())
+    }
+
+    fn check_size(&self, size: [usize; 2]) -> Result<(), FeatureError> {
+        let options = &self.options;
+        let high = if options.pools() { half(size) } else { size };
+        let pooled = match options.downsample {
+            Downsample::Strided => high,
+            Downsample::Average | Downsample::Max => half(high),
+        };
+        let extent = [0, 1].map(|a| options.dilation[a] * (self.kernel_size[a] - 1) + 1);
+        for (path, kernel, map) in [
+            ("H→H", &self.h2h, high),
+            ("H→L", &self.h2l, pooled),
+            ("L→H", &self.l2h, half(size)),
+            ("L→L", &self.l2l, half(high)),
+        ] {
+            let fits = |axis: usize| {
+                let (begin, end) = options.padding[axis];
+                let padded = map[axis] + begin + end;
+                map[axis] > 0 && (options.same || padded >= extent[axis])
+            };
+            if kernel.is_some() && !(fits(0) && fits(1)) {
+                return Err(FeatureError::TooSmall {
+                    path,
+                    map,
+                    padding: options.padding,
+                    extent,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The kernels and biases as tensors.

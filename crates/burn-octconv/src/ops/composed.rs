@@ -17,7 +17,7 @@ pub fn octconv2d(
 
     // With stride 2 the pooled inputs take the place of the inputs, and all convolutions but the
     // strided ones have stride 1. L→H always reads the low input as it is.
-    let pools = options.stride == 2 && !options.strided;
+    let pools = options.pools();
     let stride = if pools { 1 } else { options.stride };
     let l2h_input = low.clone();
     let (high, low) = if pools {

@@ -52,6 +52,13 @@ pub struct OctConvOptions {
     pub upsample: Upsample,
 }
 
+impl OctConvOptions {
+    /// Whether both inputs are average-pooled before everything else.
+    pub fn pools(&self) -> bool {
+        self.stride == 2 && !self.strided
+    }
+}
+
 /// Computes an octave convolution:
 ///
 /// ```text

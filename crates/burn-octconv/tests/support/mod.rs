@@ -2,4 +2,5 @@
 #![allow(dead_code, reason = "every suite uses a part of it")]
 
 pub mod case;
+pub mod fuzz;
 pub mod reference;
