@@ -261,6 +261,7 @@ fn every_text_is_read_refused_or_runs() {
     let limits = Limits {
         size: 6,
         channels: 4,
+        tolerance: f64::NAN,
     };
     let strategy = (cases(limits), grafts(), scratches());
     let count = std::cell::RefCell::new([0usize; 5]);
