@@ -6,7 +6,7 @@
 # and alloc alone, and with target_os = "none" as a bare target has it (some crates choose their
 # dependencies by that). Any use of std is then "can't find crate for `std`".
 #
-#     scripts/check_no_std.sh [cargo arguments, such as --features flex]
+#     scripts/check_no_std.sh [cargo arguments]
 #
 # Where a bare target is installed, this shows the same:
 #

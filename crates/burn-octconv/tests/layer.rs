@@ -139,6 +139,78 @@ fn initial_weights_have_the_scale_of_the_whole_layer() {
     }
 }
 
+/// As for a vanilla layer: `channels / groups · height · width` on each side, whichever
+/// initialisation asks.
+#[test]
+fn fans_are_those_of_the_whole_layer_with_its_groups() {
+    let device = Device::flex();
+    let kaiming = |fan_out_only| Initializer::KaimingUniform {
+        gain: 1.0,
+        fan_out_only,
+    };
+    let (fan_in, fan_out) = (24.0 / 2.0 * 15.0, 64.0 / 2.0 * 15.0);
+    for (initializer, fan) in [(kaiming(false), fan_in), (kaiming(true), fan_out)] {
+        let config = OctConv2dConfig::new([24, 64], [3, 5])
+            .with_groups(2)
+            .with_initializer(initializer);
+        let layer = config.init(&device);
+        let bound = (3.0f64 / fan).sqrt();
+        for kernel in [&layer.h2h, &layer.h2l, &layer.l2h, &layer.l2l] {
+            let kernel = kernel.as_ref().unwrap().val();
+            let largest = kernel.abs().max().into_scalar::<f64>();
+            assert!(
+                largest <= 1.0001 * bound && largest > 0.95 * bound,
+                "{largest} of {bound}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_group_without_channels_does_not_exist() {
+    let device = Device::flex();
+    let layer = |alpha_out| {
+        let config = OctConv2dConfig::new([4, 4], [1, 1]).with_alpha_out(alpha_out);
+        config.init(&device)
+    };
+    let high = layer(0.0);
+    assert!(high.bias_high.is_some() && high.bias_low.is_none());
+    assert!(high.h2l.is_none() && high.l2l.is_none());
+    let low = layer(1.0);
+    assert!(low.bias_high.is_none() && low.bias_low.is_some());
+    assert!(low.h2h.is_none() && low.l2h.is_none());
+
+    let all_high = OctFeatures::split(random([1, 4, 2, 2]), 0.0);
+    assert!(all_high.high().is_some() && all_high.low().is_none());
+    let all_low = OctFeatures::split(random([1, 4, 2, 2]), 1.0);
+    assert!(all_low.high().is_none() && all_low.low().is_some());
+}
+
+/// One channel on each side is a layer like any other, not a depthwise one: it may change the
+/// frequency.
+#[test]
+fn a_single_channel_is_not_depthwise() {
+    let config = OctConv2dConfig::new([1, 1], [3, 3])
+        .with_alpha_in(1.0)
+        .with_alpha_out(0.0);
+    assert!(!config.is_depthwise());
+    let layer = config.init(&Device::flex());
+    assert!(layer.l2h.is_some() && !layer.is_depthwise());
+    let depthwise = OctConv2dConfig::new([4, 4], [3, 3]).with_groups(4);
+    assert!(depthwise.is_depthwise() && depthwise.init(&Device::flex()).is_depthwise());
+}
+
+#[test]
+fn devices_are_those_of_the_tensors() {
+    // Any device but the default one, which does not differentiate.
+    let device = Device::flex().autodiff();
+    assert!(!Device::default().is_autodiff());
+    let layer = OctConv2dConfig::new([4, 4], [1, 1]).init(&device);
+    assert!(layer.device().is_autodiff());
+    let input = OctFeatures::from(Tensor::zeros([1, 4, 2, 2], &device));
+    assert!(input.device().is_autodiff());
+}
+
 /// A user's own network.
 #[derive(Module, Debug)]
 struct Net {
