@@ -1,12 +1,15 @@
-//! The command line.
+//! The command line as a whole, and the arguments that several commands share; those of one command
+//! stand beside it.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use burn_octresnet::{
     model::{Alpha, Arch, Stem},
     train::DeviceName,
 };
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, Parser, error::ErrorKind};
+
+use crate::commands::Command;
 
 /// Trains octave ResNets on folders of images, and uses what was trained.
 ///
@@ -31,150 +34,6 @@ output, everything else to the standard error stream. RUST_LOG=debug tells more.
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    Train(TrainArgs),
-    Evaluate(EvaluateArgs),
-    Predict(PredictArgs),
-    Info(InfoArgs),
-}
-
-/// Trains a network.
-///
-/// A run is decided by its recipe, a JSON file, and by flags, which go before it. It writes into
-/// one folder: config.json (the recipe, complete), classes.json, metrics.csv (a row per epoch),
-/// best.bpk and last.bpk (weights after the best and the last epoch) and checkpoint/ (what
-/// --resume needs).
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Images lie in DIR/train/CLASS/... and DIR/val/CLASS/..., or in DIR/CLASS/..., of which a share is
-kept for validation. For pictures of 224 pixels:
-
-  octresnet train --data DIR --arch oct-resnet-50 --stem imagenet --width 1 --size 224
-
-Ctrl-C stops after the step at hand. --resume then goes on after the last whole epoch:
-
-  octresnet train --resume                   the newest run of this name
-  octresnet train --resume --output DIR      the run in DIR
-  octresnet train --resume --epochs 50       longer than it was meant to be
-
-The same seed gives the same order of images and the same augmentation for any --workers and
-after any --resume.")]
-pub(crate) struct TrainArgs {
-    /// Recipe to start from; what it leaves out is as in the default run
-    #[arg(long, value_name = "FILE.json")]
-    pub(crate) config: Option<PathBuf>,
-    /// Folder of images
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// Height and width in pixels that images are brought to
-    #[arg(long, value_name = "PIXELS")]
-    pub(crate) size: Option<usize>,
-    /// How often every image is seen
-    #[arg(long, value_name = "N")]
-    pub(crate) epochs: Option<usize>,
-    /// Images per step
-    #[arg(long, value_name = "N")]
-    pub(crate) batch_size: Option<usize>,
-    /// Peak learning rate
-    #[arg(long, value_name = "RATE")]
-    pub(crate) lr: Option<f64>,
-    #[command(flatten)]
-    pub(crate) machine: MachineArgs,
-    /// Decides first weights, order of images, augmentation and split
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// Folder of the run [default: a new one under runs]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output: Option<PathBuf>,
-    /// Go on with the run in --output, or with the newest
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// Lines of text also on a terminal
-    #[arg(long)]
-    pub(crate) plain: bool,
-}
-
-/// Measures a trained network on a folder of images.
-///
-/// Loss, top-1 and top-5 accuracy, and the accuracy of each class. Images that cannot be read
-/// are named, counted and left out.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-  octresnet evaluate runs/emoji-1
-  octresnet evaluate runs/emoji-1/last.bpk --data my/pictures --json
-
---json prints {\"images\",\"skipped\",\"loss\",\"top1\",\"top5\",\"per_class\":[{\"class\",\"images\",\"top1\"}]} with
-accuracies from 0 to 1; top1 of a class without images is null.")]
-pub(crate) struct EvaluateArgs {
-    /// Folder of a run, for its best weights, or a weights file in one
-    pub(crate) model: PathBuf,
-    /// Folder of images: DIR/val/CLASS/... or DIR/CLASS/... [default: what the run validated on]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    /// Images at a time [default: as in training]
-    #[arg(long, value_name = "N")]
-    pub(crate) batch_size: Option<usize>,
-    #[command(flatten)]
-    pub(crate) machine: MachineArgs,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Says what a trained network sees in images.
-///
-/// Folders are walked. An image that cannot be read is named and left out; the exit code is 1
-/// only if not a single one could be read.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-  octresnet predict runs/emoji-1 cat.png dog.jpg
-  octresnet predict runs/emoji-1 my/pictures --top 1 --json
-
---json prints [{\"image\",\"predictions\":[{\"class\",\"probability\"}]}], best first.")]
-pub(crate) struct PredictArgs {
-    /// Folder of a run, for its best weights, or a weights file in one
-    pub(crate) model: PathBuf,
-    /// Images, or folders of images
-    #[arg(required = true, value_name = "IMAGE")]
-    pub(crate) images: Vec<PathBuf>,
-    /// How many classes to name
-    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) top: u32,
-    /// Where to compute: auto or a device of this build, such as flex or cuda:1
-    #[arg(long, value_name = "DEVICE", default_value_t = DeviceName::Auto)]
-    pub(crate) device: DeviceName,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Says what a network costs, beside the same network without octave convolution.
-///
-/// Counts multiply-adds of convolutions and classifier for one image. Parameters do not depend
-/// on alpha.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-  octresnet info --arch oct-resnet-50 --alpha 0.5
-  octresnet info --arch oct-resnet-26 --alpha 0.5,0.25,0.125 --size 64 --stem small --json
-
---json prints {\"arch\",\"alpha\",\"size\",\"params\",\"macs\",\"vanilla\":{\"params\",\"macs\"}}.")]
-pub(crate) struct InfoArgs {
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// Height and width of the image in pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = 224, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub(crate) size: u32,
-    /// Classes to tell apart
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub(crate) classes: usize,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// The network.

@@ -1,12 +1,41 @@
 use std::{
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use burn_octresnet::train::{Evaluation, TrainedModel};
+use clap::Args;
 
 use super::{percent, print, print_json};
-use crate::cli::EvaluateArgs;
+use crate::cli::MachineArgs;
+
+/// Measures a trained network on a folder of images.
+///
+/// Loss, top-1 and top-5 accuracy, and the accuracy of each class. Images that cannot be read
+/// are named, counted and left out.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  octresnet evaluate runs/emoji-1
+  octresnet evaluate runs/emoji-1/last.bpk --data my/pictures --json
+
+--json prints {\"images\",\"skipped\",\"loss\",\"top1\",\"top5\",\"per_class\":[{\"class\",\"images\",\"top1\"}]} with
+accuracies from 0 to 1; top1 of a class without images is null.")]
+pub(crate) struct EvaluateArgs {
+    /// Folder of a run, for its best weights, or a weights file in one
+    model: PathBuf,
+    /// Folder of images: DIR/val/CLASS/... or DIR/CLASS/... [default: what the run validated on]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Images at a time [default: as in training]
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
 pub(super) fn run(arguments: EvaluateArgs) -> anyhow::Result<ExitCode> {
     let device = arguments.machine.device.unwrap_or_default().open()?;

@@ -4,10 +4,35 @@ use burn_octresnet::{
     model::{Alpha, Arch, OctResNetConfig, Stem},
     train::ModelRecipe,
 };
+use clap::Args;
 use serde::Serialize;
 
 use super::{percent, print, print_json, short_count, thousands};
-use crate::cli::InfoArgs;
+use crate::cli::ModelArgs;
+
+/// Says what a network costs, beside the same network without octave convolution.
+///
+/// Counts multiply-adds of convolutions and classifier for one image. Parameters do not depend
+/// on alpha.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  octresnet info --arch oct-resnet-50 --alpha 0.5
+  octresnet info --arch oct-resnet-26 --alpha 0.5,0.25,0.125 --size 64 --stem small --json
+
+--json prints {\"arch\",\"alpha\",\"size\",\"params\",\"macs\",\"vanilla\":{\"params\",\"macs\"}}.")]
+pub(crate) struct InfoArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Height and width of the image in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 224, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    size: u32,
+    /// Classes to tell apart
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    classes: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
 #[derive(Serialize)]
 struct Info {

@@ -1,4 +1,4 @@
-//! What the command does.
+//! What the command does: a file for each subcommand, with its arguments.
 
 mod evaluate;
 mod info;
@@ -10,9 +10,18 @@ use std::{
     process::ExitCode,
 };
 
+use clap::Subcommand;
 use serde::Serialize;
 
-use crate::cli::{Cli, Command, ModelArgs};
+use crate::cli::{Cli, ModelArgs};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Train(train::TrainArgs),
+    Evaluate(evaluate::EvaluateArgs),
+    Predict(predict::PredictArgs),
+    Info(info::InfoArgs),
+}
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {

@@ -1,13 +1,40 @@
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 use burn_octresnet::{
     data::list_images,
-    train::{Prediction, TrainedModel},
+    train::{DeviceName, Prediction, TrainedModel},
 };
+use clap::Args;
 
 use super::{percent, print, print_json};
-use crate::cli::PredictArgs;
+
+/// Says what a trained network sees in images.
+///
+/// Folders are walked. An image that cannot be read is named and left out; the exit code is 1
+/// only if not a single one could be read.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  octresnet predict runs/emoji-1 cat.png dog.jpg
+  octresnet predict runs/emoji-1 my/pictures --top 1 --json
+
+--json prints [{\"image\",\"predictions\":[{\"class\",\"probability\"}]}], best first.")]
+pub(crate) struct PredictArgs {
+    /// Folder of a run, for its best weights, or a weights file in one
+    model: PathBuf,
+    /// Images, or folders of images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// How many classes to name
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
+    /// Where to compute: auto or a device of this build, such as flex or cuda:1
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceName::Auto)]
+    device: DeviceName,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
 pub(super) fn run(arguments: PredictArgs) -> anyhow::Result<ExitCode> {
     let device = arguments.device.open()?;

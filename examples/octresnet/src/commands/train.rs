@@ -1,14 +1,78 @@
-use std::{env, path::Path, process::ExitCode, time::Instant};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
 
 use burn::train::Interrupter;
 use burn_octresnet::train::{Outcome, PlainProgress, Plan, Recipe, RunDir, Training};
+use clap::Args;
 
 use super::{percent, short_count, thousands};
 use crate::{
-    cli::TrainArgs,
+    cli::{MachineArgs, ModelArgs},
     logging,
     terminal::{self, Tui},
 };
+
+/// Trains a network.
+///
+/// A run is decided by its recipe, a JSON file, and by flags, which go before it. It writes into
+/// one folder: config.json (the recipe, complete), classes.json, metrics.csv (a row per epoch),
+/// best.bpk and last.bpk (weights after the best and the last epoch) and checkpoint/ (what
+/// --resume needs).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Images lie in DIR/train/CLASS/... and DIR/val/CLASS/..., or in DIR/CLASS/..., of which a share is
+kept for validation. For pictures of 224 pixels:
+
+  octresnet train --data DIR --arch oct-resnet-50 --stem imagenet --width 1 --size 224
+
+Ctrl-C stops after the step at hand. --resume then goes on after the last whole epoch:
+
+  octresnet train --resume                   the newest run of this name
+  octresnet train --resume --output DIR      the run in DIR
+  octresnet train --resume --epochs 50       longer than it was meant to be
+
+The same seed gives the same order of images and the same augmentation for any --workers and
+after any --resume.")]
+pub(crate) struct TrainArgs {
+    /// Recipe to start from; what it leaves out is as in the default run
+    #[arg(long, value_name = "FILE.json")]
+    config: Option<PathBuf>,
+    /// Folder of images
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Height and width in pixels that images are brought to
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
+    /// How often every image is seen
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Images per step
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Peak learning rate
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f64>,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Decides first weights, order of images, augmentation and split
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Folder of the run [default: a new one under runs]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Go on with the run in --output, or with the newest
+    #[arg(long)]
+    resume: bool,
+    /// Lines of text also on a terminal
+    #[arg(long)]
+    plain: bool,
+}
 
 pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
     let training = prepare(&arguments)?;
