@@ -39,7 +39,7 @@ pub(crate) struct Cli {
 /// The network.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// Network: oct-resnet-26 or oct-resnet-50
+    /// Network, such as oct-resnet-26 or oct-resnet-50; `octresnet list` shows all
     #[arg(long, value_name = "NAME")]
     pub(crate) arch: Option<Arch>,
     /// Share of low-frequency channels, 0 to 1, or three for the first three stages: 0.5,0.25,0.25

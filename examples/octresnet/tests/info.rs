@@ -32,8 +32,38 @@ fn info_has_the_published_costs() {
 }
 
 #[test]
+fn list_has_every_network_with_the_published_costs() {
+    let list = run(octresnet().args(["list", "--json"])).json();
+    let rows = list.as_array().unwrap();
+    let names: Vec<_> = rows.iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        burn_octresnet::model::Arch::ALL.map(|arch| arch.name())
+    );
+    let row = |name: &str| rows.iter().find(|r| r["name"] == name).unwrap();
+    let giga = |value: &serde_json::Value| (value.as_f64().unwrap() / 1e5).round() / 1e4;
+    let fifty = row("oct-resnet-50-v2");
+    assert_eq!(fifty["params"], 25_553_192);
+    assert_eq!(giga(&fifty["macs"]), 4.0892);
+    assert_eq!(giga(&fifty["macs_by_alpha"]["0.25"]), 3.1035);
+    assert_eq!(giga(&fifty["macs_by_alpha"]["0.5"]), 2.3671);
+    // 32 groups do not divide an eighth of 128 channels.
+    let next = &row("oct-resnext-50")["macs_by_alpha"];
+    assert!(
+        next.get("0.125").is_none() && next.get("0.5").is_some(),
+        "{next}"
+    );
+    let small = row("oct-resnet-20");
+    assert_eq!(small["params"], 269_722);
+
+    let text = run(octresnet().args(["list"])).good().stdout;
+    assert_eq!(text.lines().count(), rows.len() + 1);
+    assert!(text.contains("oct-mobilenet-v2-1125"), "{text}");
+}
+
+#[test]
 fn help_shows_examples() {
-    for command in ["", "train", "evaluate", "predict", "info"] {
+    for command in ["", "train", "evaluate", "predict", "info", "list"] {
         let output = run(octresnet().args(command.split_whitespace()).arg("--help")).good();
         assert!(output.stdout.contains("octresnet "), "{output:?}");
         assert_eq!(output.stderr, "");

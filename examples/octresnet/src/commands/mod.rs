@@ -2,6 +2,7 @@
 
 mod evaluate;
 mod info;
+mod list;
 mod predict;
 mod train;
 
@@ -21,6 +22,7 @@ pub(crate) enum Command {
     Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
     Info(info::InfoArgs),
+    List(list::ListArgs),
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -29,6 +31,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Predict(arguments) => predict::run(arguments),
         Command::Info(arguments) => info::run(arguments),
+        Command::List(arguments) => list::run(arguments),
     }
 }
 
