@@ -12,7 +12,10 @@ use burn::train::{
     },
 };
 
-use super::EpochRow;
+use super::{
+    EpochRow,
+    session::{Exact, Position, Sums},
+};
 
 /// Listens to Burn's training loop and puts together what happened in an epoch.
 ///
@@ -24,47 +27,77 @@ pub(super) struct Journal(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     names: HashMap<MetricId, MetricName>,
-    /// Values of the current epoch by split and name.
-    values: HashMap<(bool, String), f64>,
-    epoch: usize,
-    lr: f64,
+    /// What this epoch's training has given so far, also before the run was resumed.
+    train: Sums,
+    /// The same of its validation.
+    val: Sums,
     training: bool,
-    train_start: Option<Instant>,
+    /// Start of the epoch, or of the part of it after the run was resumed.
+    start: Option<Instant>,
+    /// Seconds of the epoch before that.
+    before: f64,
     train_seconds: f64,
-    train_images: usize,
 }
 
 impl Journal {
     /// The row of the epoch that just ended. `names` are those of loss, top-1 and top-5.
     pub(super) fn row(&self, epoch: usize, names: [&str; 3]) -> EpochRow {
         let state = self.lock();
-        let value = |training: bool, index: usize| {
-            let value = state.values.get(&(training, names[index].to_string()));
+        let value = |sums: &Sums, index: usize| {
+            let sum = sums.metrics.get(names[index]);
             // Burn counts accuracies in percent.
             let scale = if index == 0 { 1.0 } else { 0.01 };
-            rounded(value.map_or(f64::NAN, |value| value * scale), 1e6)
+            let mean = sum.map_or(f64::NAN, |(sum, count)| sum.0 / *count as f64);
+            rounded(mean * scale, 1e6)
         };
-        let seconds = (state.train_start).map_or(0.0, |start| start.elapsed().as_secs_f64());
+        let rate = state.train.images as f64 / state.train_seconds.max(1e-9);
         EpochRow {
             epoch,
-            train_loss: value(true, 0),
-            train_top1: value(true, 1),
-            train_top5: value(true, 2),
-            val_loss: value(false, 0),
-            val_top1: value(false, 1),
-            val_top5: value(false, 2),
-            lr: state.lr,
-            seconds: rounded(seconds, 1e2),
-            images_per_second: rounded(
-                state.train_images as f64 / state.train_seconds.max(1e-9),
-                1e2,
-            ),
+            train_loss: value(&state.train, 0),
+            train_top1: value(&state.train, 1),
+            train_top5: value(&state.train, 2),
+            val_loss: value(&state.val, 0),
+            val_top1: value(&state.val, 1),
+            val_top5: value(&state.val, 2),
+            lr: state.train.lr.0,
+            seconds: rounded(state.seconds(), 1e2),
+            images_per_second: rounded(rate, 1e2),
+        }
+    }
+
+    /// Begins where a checkpoint was taken.
+    pub(super) fn restore(&self, position: &Position) {
+        let mut state = self.lock();
+        state.train = position.sums.clone();
+        state.val = Sums::default();
+        state.before = position.sums.seconds.0;
+        state.train_seconds = state.before;
+        state.start = None;
+    }
+
+    /// What a checkpoint has to know.
+    pub(super) fn sums(&self) -> Sums {
+        let state = self.lock();
+        Sums {
+            seconds: Exact(state.seconds()),
+            ..state.train.clone()
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every statement leaves the state consistent, also if another thread panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn seconds(&self) -> f64 {
+        let now = self.start.map_or(0.0, |start| start.elapsed().as_secs_f64());
+        self.before + now
+    }
+
+    fn current(&mut self, training: bool) -> &mut Sums {
+        if training { &mut self.train } else { &mut self.val }
     }
 }
 
@@ -76,43 +109,38 @@ fn rounded(value: f64, digits: f64) -> f64 {
 const LR: &str = "Learning Rate";
 
 impl MetricLogger for Journal {
-    fn log(&mut self, update: MetricsUpdate, epoch: usize, split: &Split) {
+    fn log(&mut self, update: MetricsUpdate, _epoch: usize, split: &Split) {
         let mut state = self.lock();
-        if epoch != state.epoch {
-            state.epoch = epoch;
-            state.values.clear();
-        }
         for update in update.entries_numeric {
             let Some(name) = state.names.get(&update.entry.metric_id).cloned() else {
                 continue;
             };
-            match update.numeric_entry {
-                Some(NumericEntry::Final(value)) => {
-                    let key = (*split == Split::Train, name.to_string());
-                    state.values.insert(key, value);
-                }
-                // The mean over an epoch, which Burn gives at its end, is of no use to anyone.
-                Some(entry) if name.as_str() == LR => state.lr = entry.current(),
-                _ => {}
+            // The end values repeat the sums, and of a resumed epoch know only the last part.
+            let Some(NumericEntry::Aggregated {
+                aggregated_value,
+                count,
+            }) = update.numeric_entry
+            else {
+                continue;
+            };
+            let sums = state.current(*split == Split::Train);
+            if name.as_str() == LR {
+                sums.lr = Exact(aggregated_value);
+                continue;
             }
+            let (sum, images) = sums.metrics.entry(name.to_string()).or_default();
+            sum.0 += aggregated_value * count as f64;
+            *images += count;
         }
     }
 
     fn read_numeric(
         &mut self,
-        name: &str,
-        epoch: usize,
-        split: &Split,
+        _name: &str,
+        _epoch: usize,
+        _split: &Split,
     ) -> Result<Vec<NumericEntry>, String> {
-        let state = self.lock();
-        let value = state
-            .values
-            .get(&(*split == Split::Train, name.to_string()));
-        let value = value.filter(|_| epoch == state.epoch);
-        Ok(value
-            .map(|value| NumericEntry::Final(*value))
-            .into_iter()
-            .collect())
+        Ok(Vec::new())
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {
@@ -131,25 +159,20 @@ impl TrainingProgressLogger for Journal {
     fn start_split(&mut self, split: &str, _total_items: usize) {
         let mut state = self.lock();
         state.training = split == "train";
-        if state.training {
-            state.train_start = Some(Instant::now());
-            state.train_images = 0;
+        if state.start.is_none() {
+            state.start = Some(Instant::now());
         }
     }
 
     fn update_split(&mut self, items_processed: usize) {
         let mut state = self.lock();
         if state.training {
-            state.train_images = items_processed;
+            state.train.images = items_processed;
+            state.train_seconds = state.seconds();
         }
     }
 
-    fn end_split(&mut self) {
-        let mut state = self.lock();
-        if let (true, Some(start)) = (state.training, state.train_start) {
-            state.train_seconds = start.elapsed().as_secs_f64();
-        }
-    }
+    fn end_split(&mut self) {}
 
     fn end(&mut self) {}
 

@@ -1,5 +1,9 @@
-use burn::optim::{
-    AdamWConfig, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig, momentum::MomentumConfig,
+use burn::{
+    module::ParamGroup,
+    optim::{
+        AdamWConfig, ModuleOptimizer, Optimizer, SgdConfig, decay::WeightDecayConfig,
+        momentum::MomentumConfig,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +24,7 @@ pub enum OptimizerConfig {
         /// Whether the gradient is taken as if the momentum had been applied already.
         #[serde(default = "defaults::nesterov")]
         nesterov: bool,
-        /// L2 penalty on all parameters.
+        /// L2 penalty on the weights.
         #[serde(default = "defaults::weight_decay")]
         weight_decay: f64,
     },
@@ -38,7 +42,7 @@ pub enum OptimizerConfig {
         /// Keeps the division finite.
         #[serde(default = "defaults::epsilon")]
         epsilon: f64,
-        /// Decay of all parameters, per step and learning rate.
+        /// Decay of the weights, per step and learning rate.
         #[serde(default = "defaults::adam_weight_decay")]
         weight_decay: f64,
     },
@@ -137,8 +141,8 @@ impl OptimizerConfig {
         check(good, "weight_decay", decay, "0 or a small positive number")
     }
 
-    /// Makes the optimizer.
-    pub fn init(&self) -> ModuleOptimizer {
+    /// Makes the optimizer. It does not decay the parameters in `undecayed`.
+    pub fn init(&self, undecayed: Option<ParamGroup>) -> ModuleOptimizer {
         match *self {
             Self::Sgd {
                 momentum,
@@ -154,10 +158,10 @@ impl OptimizerConfig {
                         .with_nesterov(nesterov)
                 });
                 let decay = weight_decay as f32;
-                SgdConfig::new()
-                    .with_momentum(momentum)
-                    .with_weight_decay((decay > 0.0).then(|| WeightDecayConfig::new(decay)))
-                    .init()
+                let sgd = SgdConfig::new().with_momentum(momentum);
+                let plain = sgd.build();
+                let decay = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
+                grouped(sgd.with_weight_decay(decay).init(), undecayed, plain)
             }
             Self::AdamW {
                 beta1,
@@ -165,12 +169,34 @@ impl OptimizerConfig {
                 epsilon,
                 weight_decay,
                 ..
-            } => AdamWConfig::new()
-                .with_beta_1(beta1 as f32)
-                .with_beta_2(beta2 as f32)
-                .with_epsilon(epsilon as f32)
-                .with_weight_decay(weight_decay as f32)
-                .init(),
+            } => {
+                let adam = AdamWConfig::new()
+                    .with_beta_1(beta1 as f32)
+                    .with_beta_2(beta2 as f32)
+                    .with_epsilon(epsilon as f32);
+                let plain = adam.clone().with_weight_decay(0.0).build();
+                let decayed = adam.with_weight_decay(weight_decay as f32);
+                grouped(decayed.init(), undecayed, plain)
+            }
         }
+    }
+
+    /// Tensors that it keeps per parameter.
+    pub(super) fn states(&self) -> u64 {
+        match self {
+            Self::Sgd { momentum, .. } => u64::from(*momentum > 0.0),
+            Self::AdamW { .. } => 2,
+        }
+    }
+}
+
+fn grouped<O: Optimizer>(
+    optimizer: ModuleOptimizer,
+    group: Option<ParamGroup>,
+    other: O,
+) -> ModuleOptimizer {
+    match group {
+        Some(group) => optimizer.with_group(group, other, None),
+        None => optimizer,
     }
 }

@@ -134,6 +134,7 @@ impl ScheduleConfig {
             steps_per_epoch,
             steps: steps_per_epoch * epochs,
             step: 0,
+            factor: 1.0,
         }
     }
 }
@@ -150,11 +151,29 @@ pub struct Schedule {
     steps_per_epoch: usize,
     steps: usize,
     step: usize,
+    factor: f64,
 }
 
 impl Schedule {
+    /// The same from `step` on.
+    pub fn at(self, step: usize) -> Self {
+        Self { step, ..self }
+    }
+
+    /// The same with every rate multiplied by `factor`.
+    pub fn times(self, factor: f64) -> Self {
+        Self {
+            factor: self.factor * factor,
+            ..self
+        }
+    }
+
     /// The learning rate of a step, counted from 0.
     pub fn lr(&self, step: usize) -> f64 {
+        self.factor * self.shape(step)
+    }
+
+    fn shape(&self, step: usize) -> f64 {
         // A run resumed after its end stays at the end.
         let step = step.min(self.steps.saturating_sub(1)) as f64;
         let steps = self.steps as f64;

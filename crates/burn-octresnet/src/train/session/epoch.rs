@@ -1,0 +1,194 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::{
+    data::dataloader::Progress,
+    module::Module,
+    train::{
+        EventProcessorTraining, InferenceStep, LearnerEvent, TrainLoader, TrainOutput, TrainStep,
+        TrainingItem, ValidLoader,
+    },
+};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{mix::mix, strategy::Run};
+use crate::{
+    data::ImageBatch,
+    model::OctResNet,
+    train::{
+        Classified, OnNan, TrainBatch, TrainError, device::panic_message, error::first_line,
+        evaluate::host,
+    },
+};
+
+impl Run<'_> {
+    /// Trains on what is left of the epoch at hand.
+    pub(super) fn train_epoch(
+        &mut self,
+        loader: &TrainLoader<OctResNet>,
+    ) -> Result<(), TrainError> {
+        let epoch = self.session.position.epoch;
+        self.tell(LearnerEvent::StartSplit {
+            epoch_number: epoch,
+            total_items: loader.num_items(),
+        });
+        let mut batches = loader.iter();
+        for _ in 0..self.session.position.batch {
+            // Trained on before the run was stopped.
+            batches.next().transpose().map_err(|error| TrainError::stopped(&error))?;
+        }
+        let mut in_update = 0;
+        while let Some(batch) = batches.next() {
+            let batch = batch.map_err(|error| TrainError::stopped(&error))?;
+            if in_update == 0 {
+                self.rate = self.session.schedule.step();
+            }
+            self.step(batch, batches.progress())?;
+            in_update += 1;
+            if in_update == self.settings.recipe.accumulate {
+                in_update = 0;
+                self.update()?;
+                if self.interrupter.should_stop() {
+                    return self.error();
+                }
+                let every = self.settings.recipe.checkpoint_every;
+                if every.is_some_and(|every| self.session.position.update % every == 0) {
+                    self.save()?;
+                }
+            }
+        }
+        if in_update > 0 {
+            self.update()?;
+        }
+        self.session.position.trained = true;
+        self.tell(LearnerEvent::EndSplit(epoch));
+        Ok(())
+    }
+
+    fn tell(&mut self, event: LearnerEvent<Classified>) {
+        let result = self.processor.process_train(event);
+        self.interrupter.fail_on_error(result);
+    }
+
+    /// Takes in the gradients of one batch.
+    fn step(&mut self, batch: TrainBatch, progress: Progress) -> Result<(), TrainError> {
+        let recipe = &self.settings.recipe;
+        let position = &self.session.position;
+        let number = ((position.epoch as u64) << 32) + position.batch as u64;
+        let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
+        rng.set_stream(number);
+        // For what the device draws, such as dropout.
+        self.settings.device.seed(rng.next_u64());
+        let batch = mix(recipe, batch, &mut rng);
+        // Also the statistics of the norms, which the step changes as it goes.
+        let before = (recipe.on_nan == OnNan::Skip).then(|| self.session.model.valid());
+        let output = contain(recipe.data.batch_size, || {
+            let output = TrainStep::step(&self.session.model, batch);
+            let losses = host(output.item.loss.clone().inner())?;
+            Ok((output, losses))
+        });
+        let (TrainOutput { grads, item }, losses) = output?;
+        self.session.position.batch += 1;
+        if let Some(loss) = losses.into_iter().find(|loss| !loss.is_finite()) {
+            let fault = self.not_finite(loss);
+            let Some(before) = before else {
+                return Err(fault);
+            };
+            log::warn!("leaving out a batch: {fault}");
+            self.session.not_finite += 1;
+            self.session.model = before.train();
+            return Ok(());
+        }
+        drop(before);
+        self.gradients.add(&self.session.model, grads);
+        let iteration = Some(self.session.position.batch);
+        let rate = Some(self.rate.clone());
+        self.tell(LearnerEvent::ProcessedItem(TrainingItem::new(
+            item, progress, iteration, rate,
+        )));
+        Ok(())
+    }
+
+    /// Changes the weights by the gradients so far.
+    fn update(&mut self) -> Result<(), TrainError> {
+        let session = &mut self.session;
+        let clip_norm = self.settings.recipe.clip_norm;
+        session.position.update += 1;
+        let Some(gradients) = self.gradients.take(&session.model, clip_norm)? else {
+            return Ok(());
+        };
+        let model = session.model.clone();
+        session.model = session.optimizer.step(self.rate.clone(), model, gradients);
+        if let Some(ema) = &mut session.ema {
+            ema.update(&session.model.valid(), session.position.update);
+        }
+        Ok(())
+    }
+
+    /// Validates the averaged weights if there are any, or else the weights.
+    pub(super) fn validate(
+        &mut self,
+        loader: &ValidLoader<OctResNet>,
+    ) -> Result<(), TrainError> {
+        let epoch = self.session.position.epoch;
+        let batch_size = self.settings.recipe.data.batch_size;
+        let model = match &self.session.ema {
+            Some(ema) => ema.model().clone(),
+            None => self.session.model.valid(),
+        };
+        let result = self.processor.process_valid(LearnerEvent::StartSplit {
+            epoch_number: epoch,
+            total_items: loader.num_items(),
+        });
+        self.interrupter.fail_on_error(result);
+        let mut batches = loader.iter();
+        let mut iteration = 0;
+        while let Some(batch) = batches.next() {
+            let batch: ImageBatch = batch.map_err(|error| TrainError::stopped(&error))?;
+            let item = contain(batch_size, || Ok(InferenceStep::step(&model, batch)))?;
+            iteration += 1;
+            let item = TrainingItem::new(item, batches.progress(), Some(iteration), None);
+            let result = self.processor.process_valid(LearnerEvent::ProcessedItem(item));
+            self.interrupter.fail_on_error(result);
+            if self.interrupter.should_stop() {
+                // The epoch is validated again when the run goes on.
+                return Ok(());
+            }
+        }
+        let result = self.processor.process_valid(LearnerEvent::EndSplit(epoch));
+        self.interrupter.fail_on_error(result);
+        self.tell(LearnerEvent::EndEpoch(epoch));
+        Ok(())
+    }
+
+    fn not_finite(&self, loss: f32) -> TrainError {
+        let position = &self.session.position;
+        TrainError::NotFinite {
+            loss,
+            epoch: position.epoch,
+            step: position.batch,
+            files: (self.settings.batch_files)(position.epoch, position.batch - 1),
+        }
+    }
+}
+
+/// Runs something on the device; its panic becomes an error.
+fn contain<T>(
+    batch_size: usize,
+    compute: impl FnOnce() -> Result<T, TrainError>,
+) -> Result<T, TrainError> {
+    catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|panic| {
+        let message = panic_message(&*panic);
+        let lower = message.to_lowercase();
+        // Each backend has its own words.
+        let memory = ["out of memory", "outofmemory", "out_of_memory", "allocat"];
+        Err(match memory.iter().any(|word| lower.contains(word)) {
+            true => TrainError::OutOfMemory {
+                batch_size,
+                smaller: (batch_size / 2).max(1),
+                reason: first_line(message),
+            },
+            false => TrainError::Stopped(first_line(message)),
+        })
+    })
+}

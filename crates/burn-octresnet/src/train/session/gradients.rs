@@ -1,0 +1,91 @@
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    optim::{GradientsAccumulator, GradientsParams},
+    tensor::Tensor,
+};
+
+use crate::{model::OctResNet, train::{TrainError, evaluate::host}};
+
+/// The gradients of one update: the mean over some batches, clipped.
+pub(super) struct Gradients {
+    sum: GradientsAccumulator<OctResNet>,
+    batches: usize,
+}
+
+impl Gradients {
+    pub(super) fn new() -> Self {
+        Self {
+            sum: GradientsAccumulator::new(),
+            batches: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, model: &OctResNet, gradients: GradientsParams) {
+        self.sum.accumulate(model, gradients);
+        self.batches += 1;
+    }
+
+    /// The mean of what was added, no longer than `clip_norm`; none if nothing was. Begins anew.
+    pub(super) fn take(
+        &mut self,
+        model: &OctResNet,
+        clip_norm: Option<f64>,
+    ) -> Result<Option<GradientsParams>, TrainError> {
+        let batches = std::mem::take(&mut self.batches);
+        if batches == 0 {
+            return Ok(None);
+        }
+        let mut gradients = self.sum.grads();
+        let mut factor = 1.0 / batches as f64;
+        if let Some(longest) = clip_norm {
+            let norm = norm(model, &gradients)? * factor;
+            if norm > longest {
+                factor *= longest / norm;
+            }
+        }
+        if factor != 1.0 {
+            model.visit(&mut Scale {
+                factor,
+                gradients: &mut gradients,
+            });
+        }
+        Ok(Some(gradients))
+    }
+}
+
+/// Length of all gradients as one vector.
+fn norm(model: &OctResNet, gradients: &GradientsParams) -> Result<f64, TrainError> {
+    let mut squares = Squares { gradients, sum: Vec::new() };
+    model.visit(&mut squares);
+    if squares.sum.is_empty() {
+        return Ok(0.0);
+    }
+    let squares = host(Tensor::cat(squares.sum, 0))?;
+    Ok(squares.into_iter().map(f64::from).sum::<f64>().sqrt())
+}
+
+struct Squares<'a> {
+    gradients: &'a GradientsParams,
+    sum: Vec<Tensor<1>>,
+}
+
+impl ModuleVisitor for Squares<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.sum.push(gradient.powf_scalar(2.0).sum());
+        }
+    }
+}
+
+struct Scale<'a> {
+    factor: f64,
+    gradients: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            self.gradients.register(param.id, gradient * self.factor);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The training loop: every step can be saved, and a run goes on from any of them.
+//!
+//! Burn's own loops save whole epochs. This one plugs into
+//! [`SupervisedTraining`](burn::train::SupervisedTraining) as a strategy of its own, so metrics,
+//! display and interrupter are Burn's, and adds what a long run needs: checkpoints in mid-epoch,
+//! accumulated and clipped gradients, averaged weights, and faults with a name.
+//!
+//! Whatever a step draws at random follows from the seed and the step's number, so nothing but
+//! weights, optimizer state and sums has to be saved for a resumed run to be the same run.
+
+mod ema;
+mod epoch;
+mod gradients;
+mod groups;
+mod mix;
+mod position;
+mod strategy;
+
+pub(super) use ema::Ema;
+pub(super) use groups::{freeze, layer_names, optimizer, schedule};
+pub use mix::Mixed;
+pub(super) use position::Position;
+pub(super) use strategy::{Session, Settings, StepLoop};

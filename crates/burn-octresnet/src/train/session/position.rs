@@ -1,0 +1,72 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// How far a run has come, and the sums of the epoch at hand.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// Updates of the weights so far.
+    pub(crate) update: usize,
+    /// The epoch at hand, from 1.
+    pub(crate) epoch: usize,
+    /// Batches of this epoch that were trained on.
+    pub(crate) batch: usize,
+    /// Whether this epoch's training is done, and only its validation is not.
+    pub(crate) trained: bool,
+    /// What the epoch's row is made of.
+    pub(crate) sums: Sums,
+}
+
+impl Position {
+    /// Before the first step.
+    pub(crate) fn start() -> Self {
+        Self {
+            epoch: 1,
+            ..Self::default()
+        }
+    }
+
+    /// At the start of the next epoch.
+    pub(crate) fn next_epoch(&self) -> Self {
+        Self {
+            update: self.update,
+            epoch: self.epoch + 1,
+            ..Self::default()
+        }
+    }
+
+    /// Whole epochs.
+    pub(crate) fn epochs_done(&self) -> usize {
+        self.epoch - 1
+    }
+}
+
+/// Sums over the training images of an epoch so far.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sums {
+    /// Of each metric by name: the sum and the number of images.
+    pub(crate) metrics: BTreeMap<String, (Exact, usize)>,
+    /// Learning rate of the last update.
+    pub(crate) lr: Exact,
+    /// Images trained on.
+    pub(crate) images: usize,
+    /// Seconds since the start of the epoch, of all parts of a resumed one.
+    pub(crate) seconds: Exact,
+}
+
+/// A number of which a file keeps every bit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "u64", into = "u64")]
+pub(crate) struct Exact(pub(crate) f64);
+
+impl From<u64> for Exact {
+    fn from(bits: u64) -> Self {
+        Self(f64::from_bits(bits))
+    }
+}
+
+impl From<Exact> for u64 {
+    fn from(number: Exact) -> Self {
+        number.0.to_bits()
+    }
+}
