@@ -1,114 +1,249 @@
+//! Checkpoints on disk: whole or not there.
+//!
+//! ```text
+//! checkpoint/step-00001200/   after update 1200
+//!     model.bpk               weights
+//!     optim.bpk               state of the optimizer
+//!     ema.bpk                 averaged weights, if the recipe asks for them
+//!     state.json              position in the run, metric sums, size and checksum of each file
+//! ```
+//!
+//! A checkpoint is written into a hidden folder, each file synced, and the folder renamed. So a
+//! process or machine that dies at any moment leaves the old checkpoints as they were.
+
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
 };
 
-use burn::{
-    store::ModuleRecord,
-    train::{
-        Interrupter,
-        checkpoint::{Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy},
-        metric::store::{Aggregate, EventStoreClient, Split},
-    },
+use burn::optim::ModuleOptimizer;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    History, RunDir, TrainError, files, session::Position, trained::load_weights, weights,
 };
+use crate::model::OctResNet;
 
-use super::{History, RunDir, files, journal::Journal};
+/// Checkpoints that are kept.
+const KEPT: usize = 2;
 
-/// The history, shared between the thread that decides and the one that writes weights.
-pub(super) type SharedHistory = Arc<Mutex<History>>;
+const MODEL: &str = "model.bpk";
+const OPTIMIZER: &str = "optim.bpk";
+const AVERAGE: &str = "ema.bpk";
+const STATE: &str = "state.json";
 
-pub(super) fn lock(history: &SharedHistory) -> MutexGuard<'_, History> {
-    // Every statement leaves the history consistent, also if another thread panicked.
-    history.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a checkpoint holds beside the position.
+pub(super) struct Parts<'a> {
+    /// The network, without gradients.
+    pub(super) model: OctResNet,
+    pub(super) optimizer: &'a ModuleOptimizer,
+    pub(super) average: Option<&'a OctResNet>,
 }
 
-/// Saves every epoch; keeps the last two and the best, and the metrics of all.
-pub(super) struct EveryEpoch {
-    pub(super) run: RunDir,
-    pub(super) journal: Journal,
-    pub(super) history: SharedHistory,
-    pub(super) interrupter: Interrupter,
-    /// Names of loss, top-1 and top-5.
-    pub(super) metrics: [String; 3],
-    /// Epochs with a checkpoint.
-    pub(super) saved: BTreeSet<usize>,
+/// The checkpoints of a run.
+#[derive(Debug, Clone)]
+pub(super) struct Checkpoints {
+    run: RunDir,
 }
 
-impl CheckpointingStrategy for EveryEpoch {
-    fn checkpointing(
-        &mut self,
-        epoch: usize,
-        store: &EventStoreClient,
-    ) -> Vec<CheckpointingAction> {
-        // The store lives in another thread. Its answer comes after all it was told before, so
-        // from here on the journal knows all of the epoch.
-        store.find_metric(&self.metrics[0], epoch, Aggregate::Mean, &Split::Valid);
-        let row = (self.journal).row(epoch, self.metrics.each_ref().map(String::as_str));
-        let mut history = lock(&self.history);
-        history.push(row);
-        if let Err(error) = history.save(&self.run.metrics()) {
-            self.interrupter
-                .fail(CheckpointerError::IOError(named(error, "metrics.csv")));
+/// A checkpoint that was found whole.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Checkpoint {
+    pub(super) position: Position,
+    folder: PathBuf,
+}
+
+/// The content of `state.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    position: Position,
+    files: BTreeMap<String, Sealed>,
+}
+
+/// What a file must be like.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Sealed {
+    bytes: u64,
+    crc32: u32,
+}
+
+impl Sealed {
+    fn of(content: &[u8]) -> Self {
+        Self {
+            bytes: content.len() as u64,
+            crc32: crc32fast::hash(content),
         }
-        let best = history.best().map(|row| row.epoch);
-        let keep = |saved: usize| saved + 1 >= epoch || Some(saved) == best;
-        let old: Vec<_> = self
-            .saved
-            .iter()
-            .copied()
-            .filter(|&e| e < epoch && !keep(e))
-            .collect();
-        self.saved.retain(|epoch| !old.contains(epoch));
-        self.saved.insert(epoch);
-        let delete = old.into_iter().map(CheckpointingAction::Delete);
-        [CheckpointingAction::Save]
-            .into_iter()
-            .chain(delete)
-            .collect()
     }
 }
 
-/// Saves weights, and says which are the last and which the best.
-pub(super) struct WeightsCheckpointer {
-    pub(super) run: RunDir,
-    pub(super) history: SharedHistory,
-}
+impl Checkpoints {
+    pub(super) fn of(run: &RunDir) -> Self {
+        Self { run: run.clone() }
+    }
 
-impl Checkpointer<ModuleRecord> for WeightsCheckpointer {
-    fn save(&self, epoch: usize, record: ModuleRecord) -> Result<(), CheckpointerError> {
-        let [weights, ..] = self.run.checkpoint(epoch);
-        // Burn writes to a temporary file and renames it.
-        record.save(&weights).map_err(CheckpointerError::Record)?;
-        let best = lock(&self.history).best().map(|row| row.epoch);
-        let mut targets = vec![self.run.last()];
-        if best == Some(epoch) {
-            targets.push(self.run.best());
+    /// Saves a checkpoint and removes what it makes superfluous.
+    pub(super) fn save(&self, position: &Position, parts: Parts<'_>) -> Result<(), TrainError> {
+        let folder = self.run.checkpoint(position.update);
+        let hidden = files::beside(&folder);
+        let written = self.write(&hidden, position, parts).and_then(|()| {
+            remove(&folder)?;
+            fs::rename(&hidden, &folder)
+                .map_err(TrainError::io("write the checkpoint", &folder))?;
+            files::sync_folder(&self.run.checkpoints())
+                .map_err(TrainError::io("write the checkpoint", &folder))
+        });
+        if let Err(error) = written {
+            // What failed already is worth more to the reader than a leftover.
+            let _ = fs::remove_dir_all(&hidden);
+            return Err(error);
         }
-        for target in targets {
-            files::copy(&weights, &target)
-                .map_err(|error| CheckpointerError::IOError(named(error, "weights")))?;
+        self.prune(position.update)
+    }
+
+    fn write(
+        &self,
+        folder: &Path,
+        position: &Position,
+        parts: Parts<'_>,
+    ) -> Result<(), TrainError> {
+        remove(folder)?;
+        fs::create_dir_all(folder).map_err(TrainError::io("make the folder", folder))?;
+        let mut sealed = BTreeMap::new();
+        let mut add = |name: &str, content: &[u8]| {
+            sealed.insert(name.to_string(), Sealed::of(content));
+            let path = folder.join(name);
+            files::write_synced(&path, content).map_err(TrainError::io("write", &path))
+        };
+        add(MODEL, &weights::to_bytes(parts.model)?)?;
+        let optimizer = parts.optimizer.into_bytes().map_err(weights::unwritable)?;
+        add(OPTIMIZER, &optimizer)?;
+        if let Some(average) = parts.average {
+            add(AVERAGE, &weights::to_bytes(average.clone())?)?;
+        }
+        let state = State {
+            position: position.clone(),
+            files: sealed,
+        };
+        let path = folder.join(STATE);
+        let json = serde_json::to_vec_pretty(&state).map_err(io::Error::from);
+        json.and_then(|json| files::write_synced(&path, &json))
+            .and_then(|()| files::sync_folder(folder))
+            .map_err(TrainError::io("write", &path))
+    }
+
+    /// Keeps the newest checkpoints up to `update`. Later ones are of a run that went on from an
+    /// earlier one since they were damaged.
+    fn prune(&self, update: usize) -> Result<(), TrainError> {
+        let (kept, later): (Vec<_>, Vec<_>) =
+            (self.run.checkpoint_updates().into_iter()).partition(|&saved| saved <= update);
+        let old = kept.len().saturating_sub(KEPT);
+        for saved in kept[..old].iter().chain(&later) {
+            remove(&self.run.checkpoint(*saved))?;
         }
         Ok(())
     }
 
-    fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
-        let [weights, ..] = self.run.checkpoint(epoch);
-        match fs::remove_file(weights) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(CheckpointerError::IOError(error))
+    /// The newest checkpoint that is whole; damaged ones are logged.
+    ///
+    /// # Errors
+    ///
+    /// The first failure if there are checkpoints and none is whole.
+    pub(super) fn newest(&self) -> Result<Option<Checkpoint>, TrainError> {
+        let mut failure = None;
+        for update in self.run.checkpoint_updates().into_iter().rev() {
+            match Checkpoint::open(self.run.checkpoint(update)) {
+                Ok(checkpoint) => return Ok(Some(checkpoint)),
+                Err(error) => {
+                    log::warn!("leaving out the checkpoint of step {update}: {error}");
+                    failure = failure.or(Some(error));
+                }
             }
-            _ => Ok(()),
         }
+        failure.map_or(Ok(None), Err)
     }
 
-    fn restore(&self, epoch: usize) -> Result<ModuleRecord, CheckpointerError> {
-        let [weights, ..] = self.run.checkpoint(epoch);
-        ModuleRecord::load(weights).map_err(CheckpointerError::Record)
+    /// Writes down an epoch: the metrics, and the weights as last and perhaps as best.
+    pub(super) fn end_epoch(
+        &self,
+        history: &History,
+        weights: OctResNet,
+        best: bool,
+    ) -> Result<(), TrainError> {
+        let weights = weights::to_bytes(weights)?;
+        let mut targets = vec![self.run.last()];
+        if best {
+            targets.push(self.run.best());
+        }
+        for path in targets {
+            files::write(&path, &weights).map_err(TrainError::io("write", &path))?;
+        }
+        let path = self.run.metrics();
+        history.save(&path).map_err(TrainError::io("write", &path))
     }
 }
 
-/// The same error with the name of what could not be written.
-fn named(error: io::Error, what: &str) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot write {what}: {error}"))
+impl Checkpoint {
+    /// Reads every file once to see that it is what was written.
+    fn open(folder: PathBuf) -> Result<Self, TrainError> {
+        let path = folder.join(STATE);
+        let json = fs::read(&path).map_err(TrainError::io("read", &path))?;
+        let damaged = |path: PathBuf, message: String| TrainError::Damaged { path, message };
+        let state: State =
+            serde_json::from_slice(&json).map_err(|error| damaged(path, error.to_string()))?;
+        for (name, sealed) in &state.files {
+            let path = folder.join(name);
+            let content = fs::read(&path).map_err(TrainError::io("read", &path))?;
+            let found = Sealed::of(&content);
+            if found.bytes != sealed.bytes {
+                let message = format!("it has {} of {} bytes", found.bytes, sealed.bytes);
+                return Err(damaged(path, message));
+            }
+            if found != *sealed {
+                return Err(damaged(path, "its checksum is wrong".into()));
+            }
+        }
+        Ok(Self {
+            position: state.position,
+            folder,
+        })
+    }
+
+    /// The network with the weights of the checkpoint.
+    pub(super) fn model(&self, model: OctResNet) -> Result<OctResNet, TrainError> {
+        load_weights(model, &self.folder.join(MODEL))
+    }
+
+    /// The network with the averaged weights of the checkpoint.
+    pub(super) fn average(&self, model: OctResNet) -> Result<OctResNet, TrainError> {
+        load_weights(model, &self.folder.join(AVERAGE))
+    }
+
+    /// The optimizer with the state of the checkpoint.
+    pub(super) fn optimizer(
+        &self,
+        optimizer: ModuleOptimizer,
+    ) -> Result<ModuleOptimizer, TrainError> {
+        let path = self.folder.join(OPTIMIZER);
+        optimizer.load(&path).map_err(|error| TrainError::Weights {
+            path,
+            message: super::error::first_line(&error.to_string()),
+        })
+    }
+}
+
+/// Removes a folder in one step, if it is there.
+fn remove(folder: &Path) -> Result<(), TrainError> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let mut trash = folder.to_path_buf();
+    trash.set_extension("old");
+    let trash = files::beside(&trash);
+    let removed = match fs::remove_dir_all(&trash) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::rename(folder, &trash).and_then(|()| fs::remove_dir_all(&trash)),
+    };
+    removed.map_err(TrainError::io("remove the checkpoint", folder))
 }

@@ -60,6 +60,15 @@ pub enum TrainError {
         /// The output folder.
         path: PathBuf,
     },
+    /// Another process trains in the same folder.
+    #[error(
+        "another process is training in `{}`: wait for it or stop it, or choose another folder with --output",
+        .path.display()
+    )]
+    Locked {
+        /// The run's folder.
+        path: PathBuf,
+    },
     /// Nothing to resume.
     #[error("`{}` holds no run to resume: start one without --resume", .path.display())]
     NoRun {
@@ -117,12 +126,44 @@ pub enum TrainError {
         /// What is wrong.
         message: String,
     },
+    /// A loss that is no number.
+    #[error(
+        "the loss is {loss} in epoch {epoch}, batch {batch}{}: lower the learning rate, or clip the gradients with `clip_norm`; --resume goes on from the last checkpoint",
+        of_files(.files)
+    )]
+    NotFinite {
+        /// The loss.
+        loss: f32,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The batch of the epoch, from 1.
+        batch: usize,
+        /// The images of the batch.
+        files: Vec<PathBuf>,
+    },
+    /// The device has too little memory.
+    #[error(
+        "the device is out of memory with batches of {batch_size} images: try --batch-size {smaller} ({reason})"
+    )]
+    OutOfMemory {
+        /// Images per batch.
+        batch_size: usize,
+        /// Half of it.
+        smaller: usize,
+        /// The backend's words.
+        reason: String,
+    },
     /// The training loop stopped on an error.
     #[error("training stopped: {0}")]
     Stopped(String),
 }
 
 impl TrainError {
+    /// What stopped the training loop, in one line.
+    pub(super) fn stopped(error: impl std::fmt::Display) -> Self {
+        Self::Stopped(first_line(&error.to_string()))
+    }
+
     /// Makes a function that turns the system's errors about `path` into this type.
     pub(super) fn io(
         action: &'static str,
@@ -167,6 +208,18 @@ impl TrainError {
             },
             error => error.into(),
         }
+    }
+}
+
+/// The files of a batch, as a part of a message.
+fn of_files(files: &[PathBuf]) -> String {
+    let names: Vec<_> = files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(" of the images {}", names.join(", ")),
     }
 }
 

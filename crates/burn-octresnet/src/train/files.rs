@@ -9,27 +9,35 @@ use std::{
 
 /// Writes a file so that at any moment either the old or the new content is there.
 pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    replace(path, |temporary| {
-        let mut file = File::create(temporary)?;
-        file.write_all(content)?;
-        file.sync_all()
-    })
+    replace(path, |temporary| write_synced(temporary, content))
 }
 
-/// Copies a file so that at any moment either the old or the new content is there.
-///
-/// Not as a link: whoever writes to one of two links writes to both.
-pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    replace(to, |temporary| {
-        fs::copy(from, temporary)?;
-        File::open(temporary)?.sync_all()
-    })
+/// Writes a new file, all the way to the disk.
+pub(super) fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Waits until the disk knows which files a folder holds.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Elsewhere a folder cannot be opened as a file, and need not be.
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Lets `fill` write a temporary file beside `path` and puts it in its place.
 fn replace(path: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let temporary = beside(path);
-    let written = fill(&temporary).and_then(|()| fs::rename(&temporary, path));
+    let written = fill(&temporary)
+        .and_then(|()| fs::rename(&temporary, path))
+        // `parent()` of a bare file name is empty, which stands for the current folder.
+        .and_then(|()| match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => sync_folder(folder),
+            _ => sync_folder(Path::new(".")),
+        });
     if written.is_err() {
         // What failed already is worth more to the reader than a leftover.
         let _ = fs::remove_file(&temporary);
@@ -37,7 +45,8 @@ fn replace(path: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Resul
     written
 }
 
-fn beside(path: &Path) -> PathBuf {
+/// A hidden name in the same folder.
+pub(super) fn beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".tmp");
@@ -56,18 +65,5 @@ mod tests {
         write(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_copy_is_a_file_of_its_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
-        fs::write(&from, b"one").unwrap();
-        fs::write(&to, b"old").unwrap();
-        copy(&from, &to).unwrap();
-        fs::write(&from, b"two").unwrap();
-        assert_eq!(fs::read(&to).unwrap(), b"one");
-        assert!(copy(&folder.path().join("missing"), &to).is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

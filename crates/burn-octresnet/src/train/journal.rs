@@ -92,12 +92,18 @@ impl Journal {
 
 impl State {
     fn seconds(&self) -> f64 {
-        let now = self.start.map_or(0.0, |start| start.elapsed().as_secs_f64());
+        let now = self
+            .start
+            .map_or(0.0, |start| start.elapsed().as_secs_f64());
         self.before + now
     }
 
     fn current(&mut self, training: bool) -> &mut Sums {
-        if training { &mut self.train } else { &mut self.val }
+        if training {
+            &mut self.train
+        } else {
+            &mut self.val
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::{
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -12,17 +13,18 @@ use super::{TrainError, files};
 /// | `config.json` | the recipe, complete |
 /// | `classes.json` | class names; a class is known by its place |
 /// | `metrics.csv` | one row per epoch |
-/// | `best.bpk` | weights after the epoch with the best validation top-1 |
-/// | `last.bpk` | weights after the last whole epoch |
+/// | `best.bpk` | weights after the epoch with the best validation top-1, averaged if the recipe averages |
+/// | `last.bpk` | the same after the last whole epoch |
 /// | `log.txt` | warnings that came while the terminal was drawn on, if any |
-/// | `checkpoint/` | what resuming needs: the last two epochs and the best |
+/// | `lock` | held by the process that trains |
+/// | `checkpoint/step-<n>/` | what resuming needs, of the last two checkpoints |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDir {
     root: PathBuf,
 }
 
-/// The files of a checkpoint: weights, optimizer and schedule.
-const PARTS: [&str; 3] = ["model", "optim", "scheduler"];
+/// What the folder of a checkpoint is called, before its number.
+const CHECKPOINT: &str = "step-";
 
 impl RunDir {
     /// The run in `root`, which need not exist.
@@ -101,26 +103,43 @@ impl RunDir {
         self.root.join("checkpoint")
     }
 
-    /// Weights, optimizer and schedule after `epoch`.
-    pub fn checkpoint(&self, epoch: usize) -> [PathBuf; 3] {
-        PARTS.map(|part| self.checkpoints().join(format!("{part}-{epoch}.bpk")))
+    /// The checkpoint after update `update` of the weights: a folder.
+    pub fn checkpoint(&self, update: usize) -> PathBuf {
+        self.checkpoints().join(format!("{CHECKPOINT}{update:08}"))
     }
 
-    /// The epochs with a whole checkpoint, ascending.
-    pub fn checkpoint_epochs(&self) -> Vec<usize> {
+    /// The updates after which there is a checkpoint, ascending.
+    pub fn checkpoint_updates(&self) -> Vec<usize> {
         let Ok(entries) = fs::read_dir(self.checkpoints()) else {
             return Vec::new();
         };
-        let mut epochs: Vec<_> = entries
-            .filter_map(|entry| {
-                let name = entry.ok()?.file_name();
-                let number = name.to_str()?.strip_prefix("model-")?;
-                number.strip_suffix(".bpk")?.parse().ok()
-            })
-            .filter(|epoch| self.checkpoint(*epoch).iter().all(|file| file.is_file()))
-            .collect();
-        epochs.sort_unstable();
-        epochs
+        let number = |entry: io::Result<fs::DirEntry>| {
+            let name = entry.ok()?.file_name();
+            name.to_str()?.strip_prefix(CHECKPOINT)?.parse().ok()
+        };
+        let mut updates: Vec<_> = entries.filter_map(number).collect();
+        updates.sort_unstable();
+        updates
+    }
+
+    /// The file that the process holds which trains.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Makes sure that no other process trains here while the returned file is open.
+    ///
+    /// The system gives the lock back when a process ends, however it ends.
+    pub(super) fn hold(&self) -> Result<File, TrainError> {
+        let path = self.lock();
+        let file = File::create(&path).map_err(TrainError::io("write", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(TrainError::Locked {
+                path: self.root.clone(),
+            }),
+            Err(TryLockError::Error(error)) => Err(TrainError::io("lock", &path)(error)),
+        }
     }
 
     /// Whether there is a run in the folder.
@@ -203,16 +222,24 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_checkpoints_count() {
+    fn checkpoints_are_known_by_their_number() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::at(folder.path());
         run.begin("{}", &[]).unwrap();
-        for epoch in [10, 9] {
-            for file in run.checkpoint(epoch) {
-                fs::write(file, "x").unwrap();
-            }
+        for update in [10, 123_456_789, 9] {
+            fs::create_dir(run.checkpoint(update)).unwrap();
         }
-        fs::write(&run.checkpoint(11)[0], "x").unwrap();
-        assert_eq!(run.checkpoint_epochs(), [9, 10]);
+        fs::create_dir(run.checkpoints().join(".step-00000011.tmp")).unwrap();
+        assert_eq!(run.checkpoint_updates(), [9, 10, 123_456_789]);
+    }
+
+    #[test]
+    fn a_folder_is_held_by_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::at(folder.path());
+        let held = run.hold().unwrap();
+        assert!(matches!(run.hold(), Err(TrainError::Locked { .. })));
+        drop(held);
+        run.hold().unwrap();
     }
 }

@@ -1,16 +1,11 @@
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-};
+use std::{fs::File, path::Path, sync::Arc};
 
 use burn::{
     data::dataloader::DataLoader,
-    lr_scheduler::LrSchedulerRecord,
-    optim::OptimizerRecord,
+    module::Module,
     tensor::Device,
     train::{
-        Interrupter, Learner, SupervisedTraining, TrainingError,
-        checkpoint::FileCheckpointer,
+        Interrupter, Learner, SupervisedTraining, TrainingStrategy,
         metric::{AccuracyMetric, LearningRateMetric, LossMetric, Metric, TopKAccuracyMetric},
         renderer::MetricsRenderer,
     },
@@ -19,9 +14,10 @@ use burn_octconv::Cost;
 
 use super::{
     DeviceName, EpochRow, History, Recipe, RunDir, TrainError, TrainLoader,
-    checkpoint::{EveryEpoch, WeightsCheckpointer, lock},
-    error::first_line,
+    checkpoint::{Checkpoint, Checkpoints},
     journal::Journal,
+    session::{self, Ema, Position, Session, Settings, StepLoop},
+    weights,
 };
 use crate::{
     data::{
@@ -41,9 +37,11 @@ pub struct Training {
     folder: ImageFolder,
     device: Device,
     run: RunDir,
-    /// The epoch to go on from, if any.
-    checkpoint: Option<usize>,
+    /// What to go on from, if anything.
+    checkpoint: Option<Checkpoint>,
     history: History,
+    /// Open as long as no other process may train in the folder.
+    _lock: File,
 }
 
 /// What a run is about to do.
@@ -61,6 +59,8 @@ pub struct Plan {
     pub steps: usize,
     /// The first epoch to come, from 1, and the last.
     pub epochs: [usize; 2],
+    /// Batches of the first epoch to come that were trained on before.
+    pub step: usize,
     /// The device.
     pub device: DeviceName,
     /// The folder of the run.
@@ -74,6 +74,8 @@ pub struct Outcome {
     pub run: RunDir,
     /// Whole epochs so far, and how many there should be.
     pub epochs: [usize; 2],
+    /// Batches of the epoch at hand that were trained on.
+    pub step: usize,
     /// The best epoch so far.
     pub best: Option<EpochRow>,
     /// Images that could not be read.
@@ -111,6 +113,7 @@ impl Training {
         };
         run.begin(&saved(&recipe), &folder.classes)?;
         Ok(Self {
+            _lock: run.hold()?,
             recipe,
             folder,
             device,
@@ -120,7 +123,7 @@ impl Training {
         })
     }
 
-    /// Prepares to go on with a run, from its last whole epoch.
+    /// Prepares to go on with a run, from its newest checkpoint that is whole.
     ///
     /// `recipe` may differ from the run's in how long, where and with how many threads it goes
     /// on; nothing else, or it would be another run.
@@ -152,9 +155,13 @@ impl Training {
             });
         }
         let device = recipe.device.open()?;
-        let checkpoint = newest_checkpoint(&run, &recipe, folder.classes.len(), &device)?;
+        let lock = run.hold()?;
+        let checkpoint = Checkpoints::of(&run).newest()?;
+        let done = checkpoint
+            .as_ref()
+            .map(|checkpoint| checkpoint.position.epochs_done());
         let mut history = History::load(run.metrics())?;
-        history.truncate(checkpoint.unwrap_or(0));
+        history.truncate(done.unwrap_or(0));
         run.begin(&saved(&recipe), &folder.classes)?;
         Ok(Self {
             recipe,
@@ -163,6 +170,7 @@ impl Training {
             run,
             checkpoint,
             history,
+            _lock: lock,
         })
     }
 
@@ -185,13 +193,15 @@ impl Training {
     pub fn plan(&self) -> Result<Plan, TrainError> {
         let model = self.recipe.model.config(self.folder.classes.len());
         let size = [self.recipe.data.train.size; 2];
+        let position = self.position();
         Ok(Plan {
             cost: model.cost(size)?,
             vanilla: model.vanilla().cost(size)?,
             model,
             images: [self.folder.train.len(), self.folder.val.len()],
             steps: self.train_loader()?.num_batches(),
-            epochs: [self.checkpoint.unwrap_or(0) + 1, self.recipe.epochs],
+            epochs: [position.epoch, self.recipe.epochs],
+            step: position.batch,
             device: self.recipe.device.resolved()?,
             run: self.run.clone(),
         })
@@ -203,11 +213,9 @@ impl Training {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Stopped`] with what stopped it. A stop through `interrupter` is none.
-    ///
-    /// # Panics
-    ///
-    /// Burn panics if the device fails in the middle of a computation.
+    /// [`TrainError::NotFinite`], [`TrainError::OutOfMemory`], [`TrainError::Io`] where the disk
+    /// is full, and [`TrainError::Stopped`] for whatever else stopped it. A stop through
+    /// `interrupter` is none: it saves the run as it is.
     pub fn run(
         self,
         renderer: Box<dyn MetricsRenderer>,
@@ -216,43 +224,37 @@ impl Training {
         let train = self.train_loader()?;
         let val = self.val_loader()?;
         let skipped = [train.report(), val.report()];
-        let history = Arc::new(Mutex::new(self.history.clone()));
-        let outcome = |history: &History| Outcome {
+        let outcome = |history: &History, position: &Position| Outcome {
             run: self.run.clone(),
-            epochs: [
-                history.rows().last().map_or(0, |row| row.epoch),
-                self.recipe.epochs,
-            ],
+            epochs: [position.epochs_done(), self.recipe.epochs],
+            step: position.batch,
             best: history.best().copied(),
             skipped: skipped.iter().map(SkipReport::count).sum(),
         };
-        if self.checkpoint.unwrap_or(0) >= self.recipe.epochs || interrupter.should_stop() {
-            return Ok(outcome(&self.history));
+        let position = self.position();
+        if position.epochs_done() >= self.recipe.epochs || interrupter.should_stop() {
+            return Ok(outcome(&self.history, &position));
         }
 
-        let classes = self.folder.classes.len();
         let (loss, top1) = (LossMetric::new(), AccuracyMetric::new());
         // With fewer than five classes, the first five are all of them.
-        let top5 = TopKAccuracyMetric::new(classes.min(5));
+        let top5 = TopKAccuracyMetric::new(self.folder.classes.len().min(5));
         let journal = Journal::default();
-        let strategy = EveryEpoch {
-            run: self.run.clone(),
+        let settings = Settings {
+            recipe: self.recipe.clone(),
+            device: self.device.clone(),
             journal: journal.clone(),
-            history: history.clone(),
-            interrupter: interrupter.clone(),
+            checkpoints: Checkpoints::of(&self.run),
             metrics: [loss.name(), top1.name(), top5.name()].map(|name| name.to_string()),
-            saved: self.run.checkpoint_epochs().into_iter().collect(),
         };
-        let weights = WeightsCheckpointer {
-            run: self.run.clone(),
-            history: history.clone(),
-        };
-        let checkpoints = self.run.checkpoints();
-        let schedule = self.recipe.schedule.over(
-            self.recipe.optimizer.lr(),
-            train.num_batches(),
-            self.recipe.epochs,
+        let session = self.session(train.num_batches())?;
+        // Burn wants the parts of a run, though the loop has its own.
+        let learner = Learner::new(
+            session.model.clone(),
+            session.optimizer.clone(),
+            session.schedule.clone(),
         );
+        let steps = StepLoop::new(settings, session);
         let images: Arc<dyn DataLoader<ImageBatch>> = Arc::new(train);
         let images = TrainLoader::new(images, self.recipe.label_smoothing);
         let mut training =
@@ -261,26 +263,62 @@ impl Training {
                 .metric_train_numeric(LearningRateMetric::new())
                 .with_metric_logger(journal.clone())
                 .with_progress_logger(journal)
-                .with_checkpointing_strategy(strategy)
-                .with_custom_checkpointers(
-                    weights,
-                    FileCheckpointer::new(&checkpoints, "optim"),
-                    FileCheckpointer::new(&checkpoints, "scheduler"),
-                )
                 .with_application_logger(None)
                 .with_interrupter(interrupter)
+                .with_training_strategy(TrainingStrategy::Custom(steps.clone()))
                 .renderer(renderer)
                 .num_epochs(self.recipe.epochs);
-        if let Some(epoch) = self.checkpoint {
-            training = training.checkpoint(epoch);
+        if position.epochs_done() > 0 {
+            training = training.checkpoint(position.epochs_done());
         }
-        let model = init(&self.recipe, classes, &self.device.clone().autodiff())?;
-        let learner = Learner::new(model, self.recipe.optimizer.init(), schedule);
         let result = training.launch(learner);
+        // The loop's own error says more than what it made of Burn's.
+        let session = steps.outcome()?;
         match result.error {
-            Some(error) => Err(TrainError::Stopped(explain(&error))),
-            None => Ok(outcome(&lock(&history))),
+            Some(error) => Err(TrainError::stopped(error)),
+            None => Ok(outcome(&session.history, &session.position)),
         }
+    }
+
+    /// Where the run begins.
+    fn position(&self) -> Position {
+        let checkpoint = self.checkpoint.as_ref();
+        checkpoint.map_or_else(Position::start, |checkpoint| checkpoint.position.clone())
+    }
+
+    /// The run as it begins, for epochs of `batches` batches.
+    fn session(&self, batches: usize) -> Result<Session, TrainError> {
+        let recipe = &self.recipe;
+        let classes = self.folder.classes.len();
+        let device = self.device.clone().autodiff();
+        let mut model = session::freeze(init(recipe, classes, &device)?, &recipe.freeze);
+        let mut optimizer = session::optimizer(recipe, &model);
+        let mut average = recipe.ema.is_some().then(|| model.valid());
+        if let Some(checkpoint) = &self.checkpoint {
+            model = checkpoint.model(model)?;
+            optimizer = checkpoint.optimizer(optimizer)?;
+            if let Some(weights) = average {
+                average = Some(checkpoint.average(weights)?);
+            }
+        }
+        let position = self.position();
+        let schedule = recipe.schedule.over(
+            recipe.optimizer.lr(),
+            batches.div_ceil(recipe.accumulate),
+            recipe.epochs,
+        );
+        Ok(Session {
+            schedule: session::schedule(recipe, &model, schedule, position.update),
+            ema: recipe
+                .ema
+                .zip(average)
+                .map(|(decay, model)| Ema::new(decay, model)),
+            history: self.history.clone(),
+            not_finite: 0,
+            model,
+            optimizer,
+            position,
+        })
     }
 
     fn train_loader(&self) -> Result<ImageLoader, TrainError> {
@@ -293,7 +331,7 @@ impl Training {
                 // A short batch would weigh its images more and disturb the batch statistics; but
                 // a folder smaller than one batch has no other.
                 drop_last: self.folder.train.len() >= batch_size,
-                start_epoch: self.checkpoint.unwrap_or(0) as u64 + 1,
+                start_epoch: self.position().epoch as u64,
                 ..self.recipe.loader()
             },
         )
@@ -328,53 +366,5 @@ fn saved(recipe: &Recipe) -> String {
 /// The network with its first weights, which follow from the recipe's seed.
 fn init(recipe: &Recipe, classes: usize, device: &Device) -> Result<OctResNet, TrainError> {
     device.seed(recipe.seed);
-    Ok(recipe.model.config(classes).init(device)?)
-}
-
-/// The newest epoch whose checkpoint can be loaded; damaged ones are logged.
-fn newest_checkpoint(
-    run: &RunDir,
-    recipe: &Recipe,
-    classes: usize,
-    device: &Device,
-) -> Result<Option<usize>, TrainError> {
-    let mut failure = None;
-    for epoch in run.checkpoint_epochs().into_iter().rev() {
-        match try_checkpoint(run.checkpoint(epoch), recipe, classes, device) {
-            Ok(()) => return Ok(Some(epoch)),
-            Err(error) => {
-                log::warn!("leaving out the checkpoint of epoch {epoch}: {error}");
-                failure = failure.or(Some(error));
-            }
-        }
-    }
-    failure.map_or(Ok(None), Err)
-}
-
-fn try_checkpoint(
-    [weights, optimizer, scheduler]: [PathBuf; 3],
-    recipe: &Recipe,
-    classes: usize,
-    device: &Device,
-) -> Result<(), TrainError> {
-    let model = init(recipe, classes, device)?;
-    super::trained::load_weights(model, &weights)?;
-    let check = |path: PathBuf, loaded: Result<(), burn::store::RecordError>| {
-        loaded.map_err(|error| TrainError::Weights {
-            path,
-            message: first_line(&error.to_string()),
-        })
-    };
-    let loaded = OptimizerRecord::load(&optimizer).map(drop);
-    check(optimizer, loaded)?;
-    let loaded = LrSchedulerRecord::load(&scheduler).map(drop);
-    check(scheduler, loaded)
-}
-
-/// The cause of a stop, without the names of the layers it passed through.
-fn explain(error: &TrainingError) -> String {
-    match error {
-        TrainingError::Dataset(error) => first_line(&error.to_string()),
-        error => first_line(&error.to_string()),
-    }
+    Ok(weights::number(recipe.model.config(classes).init(device)?))
 }

@@ -14,6 +14,7 @@ use burn::{
     },
 };
 
+use super::Mixed;
 use crate::{data::ImageBatch, model::OctResNet};
 
 /// A batch to train on: images and what the loss compares the logits with.
@@ -23,8 +24,24 @@ pub struct TrainBatch {
     pub images: Tensor<4>,
     /// Classes, `[batch]`.
     pub targets: Tensor<1, Int>,
+    /// The second classes of images that are made of two.
+    pub mixed: Option<Mixed>,
     /// Share of each label that is spread over all classes.
     pub label_smoothing: f64,
+}
+
+impl TrainBatch {
+    /// Cross entropy of each image, `[batch]`; of mixed ones the mean by their shares.
+    fn loss(&self, logits: &Tensor<2>) -> Tensor<1> {
+        let of = |targets: &Tensor<1, Int>| {
+            cross_entropy(logits.clone(), targets.clone(), self.label_smoothing)
+        };
+        let first = of(&self.targets);
+        match &self.mixed {
+            Some(Mixed { targets, share }) => first * *share + of(targets) * (1.0 - share),
+            None => first,
+        }
+    }
 }
 
 /// Batches to train on, out of batches of images.
@@ -84,6 +101,7 @@ impl Iterator for TrainBatches<'_> {
         Some(batch.map(|ImageBatch { images, targets }| TrainBatch {
             images,
             targets,
+            mixed: None,
             label_smoothing: self.label_smoothing,
         }))
     }
@@ -162,8 +180,8 @@ impl TrainStep for OctResNet {
     type Output = Classified;
 
     fn step(&self, batch: TrainBatch) -> TrainOutput<Classified> {
-        let logits = self.forward(batch.images);
-        let loss = cross_entropy(logits.clone(), batch.targets.clone(), batch.label_smoothing);
+        let logits = self.forward(batch.images.clone());
+        let loss = batch.loss(&logits);
         let gradients = loss.clone().mean().backward();
         let item = Classified {
             loss,

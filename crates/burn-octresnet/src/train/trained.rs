@@ -26,7 +26,7 @@ impl TrainedModel {
     /// Loads a run's network onto a device.
     ///
     /// `path` is the run's folder, for its best weights or else its last, or a weights file in
-    /// it or in its `checkpoint` folder.
+    /// it or in one of its checkpoints.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ fn find(path: &Path) -> Result<(RunDir, PathBuf), TrainError> {
     }
     // `parent()` of a bare file name is empty, which stands for the current folder.
     let beside = path.parent().unwrap_or(Path::new(""));
-    let runs = [beside.to_path_buf(), beside.join("..")].map(RunDir::at);
+    let runs = ["", "..", "../.."].map(|up| RunDir::at(beside.join(up)));
     let run = (runs.into_iter())
         .find(|run| run.config().is_file() && run.classes().is_file())
         .ok_or_else(|| {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use burn::train::Interrupter;
-use burn_octresnet::train::{Outcome, PlainProgress, Plan, Recipe, RunDir, Training};
+use burn_octresnet::train::{OnNan, Outcome, PlainProgress, Plan, Recipe, RunDir, Training};
 use clap::Args;
 
 use super::{percent, short_count, thousands};
@@ -21,7 +21,7 @@ use crate::{
 /// A run is decided by its recipe, a JSON file, and by flags, which go before it. It writes into
 /// one folder: config.json (the recipe, complete), classes.json, metrics.csv (a row per epoch),
 /// best.bpk and last.bpk (weights after the best and the last epoch) and checkpoint/ (what
-/// --resume needs).
+/// --resume needs). One process at a time may train in a folder.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Images lie in DIR/train/CLASS/... and DIR/val/CLASS/..., or in DIR/CLASS/..., of which a share is
@@ -29,14 +29,16 @@ kept for validation. For pictures of 224 pixels:
 
   octresnet train --data DIR --arch oct-resnet-50 --stem imagenet --width 1 --size 224
 
-Ctrl-C stops after the step at hand. --resume then goes on after the last whole epoch:
+Ctrl-C and SIGTERM stop after the step at hand and save it. --resume then goes on with the next
+step; after a crash or a power cut, with the one after the last checkpoint, of which there is one
+per epoch and, with --checkpoint-every, one every N steps:
 
   octresnet train --resume                   the newest run of this name
   octresnet train --resume --output DIR      the run in DIR
   octresnet train --resume --epochs 50       longer than it was meant to be
 
 The same seed gives the same order of images and the same augmentation for any --workers and
-after any --resume.")]
+after any --resume; on the device flex, also the same weights to the last bit.")]
 pub(crate) struct TrainArgs {
     /// Recipe to start from; what it leaves out is as in the default run
     #[arg(long, value_name = "FILE.json")]
@@ -66,6 +68,12 @@ pub(crate) struct TrainArgs {
     /// Folder of the run [default: a new one under runs]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Steps between two checkpoints [default: one at the end of each epoch]
+    #[arg(long, value_name = "N")]
+    checkpoint_every: Option<usize>,
+    /// What to do about a loss that is no number: end the run, or leave out the batch
+    #[arg(long, value_name = "stop|skip", value_parser = parse_on_nan)]
+    on_nan: Option<OnNan>,
     /// Go on with the run in --output, or with the newest
     #[arg(long)]
     resume: bool,
@@ -136,10 +144,20 @@ impl TrainArgs {
             recipe.output.clone_from(&self.output);
         }
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
+        recipe.checkpoint_every = self.checkpoint_every.or(recipe.checkpoint_every);
+        recipe.on_nan = self.on_nan.unwrap_or(recipe.on_nan);
         recipe.data.batch_size = self.batch_size.unwrap_or(recipe.data.batch_size);
         recipe.data.workers = self.machine.workers.unwrap_or(recipe.data.workers);
         recipe.device = self.machine.device.unwrap_or(recipe.device);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
+    }
+}
+
+fn parse_on_nan(text: &str) -> Result<OnNan, String> {
+    match text {
+        "stop" => Ok(OnNan::Stop),
+        "skip" => Ok(OnNan::Skip),
+        _ => Err("use stop or skip".into()),
     }
 }
 
@@ -186,9 +204,10 @@ fn describe(plan: &Plan, resumed: bool) {
     eprintln!(
         "{classes} classes, {train} images to train on, {val} to validate on; device {device}"
     );
-    let from = match (resumed, first) {
-        (true, 1) => ", from the start: no epoch was saved".into(),
-        (true, first) => format!(", going on with epoch {first}"),
+    let from = match (resumed, first, plan.step) {
+        (true, 1, 0) => ", from the start: nothing was saved".into(),
+        (true, first, 0) => format!(", going on with epoch {first}"),
+        (true, first, step) => format!(", going on with epoch {first} after step {step}"),
         _ => String::new(),
     };
     eprintln!(
@@ -214,7 +233,11 @@ fn report(outcome: &Outcome, plan: &Plan, start: Instant) {
         );
     }
     if outcome.interrupted() {
-        eprintln!("stopped after {done} of {epochs} epochs; go on with:");
+        let steps = match outcome.step {
+            0 => String::new(),
+            step => format!(" and {step} of {} steps", plan.steps),
+        };
+        eprintln!("stopped after {done} of {epochs} epochs{steps}; go on with:");
         eprintln!(
             "  {} train --resume --output {}",
             program(),

@@ -3,12 +3,15 @@
 mod format;
 mod load;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::config::Config;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{DeviceName, OptimizerConfig, ScheduleConfig, TrainError};
+use super::{DeviceName, OptimizerConfig, ScheduleConfig, TrainError, session::layer_names};
 use crate::{
     data::{EvalTransform, ImageFolder, Normalize, OnUnreadable, SplitConfig, TrainTransform},
     model::{Alpha, Arch, OctResNetConfig, Stem},
@@ -36,6 +39,27 @@ pub struct Recipe {
     /// Share of a label that is spread over all classes (Szegedy et al.,
     /// <https://arxiv.org/abs/1512.00567>, section 7).
     pub label_smoothing: f64,
+    /// Strength of Mixup: the parameter of its Beta distribution; 0 for none.
+    pub mixup: f64,
+    /// Strength of CutMix: the parameter of its Beta distribution; 0 for none.
+    pub cutmix: f64,
+    /// Batches per change of the weights, whose gradients are averaged.
+    pub accumulate: usize,
+    /// The longest that the gradients together may be; longer ones are shortened to it.
+    pub clip_norm: Option<f64>,
+    /// Share of the averaged weights that stays with each change; none averages none. The
+    /// averaged weights are those that are validated, and kept as best and last.
+    pub ema: Option<f64>,
+    /// Whether weight decay also affects norms and biases.
+    pub decay_norms: bool,
+    /// Parts of the network that stay as they are, such as `conv1` or `layer1.0`.
+    pub freeze: Vec<String>,
+    /// Factors on the learning rate of parts of the network; the longest name counts.
+    pub layer_lr: BTreeMap<String, f64>,
+    /// What to do about a loss that is no number.
+    pub on_nan: OnNan,
+    /// Changes of the weights between two checkpoints; none makes one at each epoch's end only.
+    pub checkpoint_every: Option<usize>,
     /// How often every image is seen.
     pub epochs: usize,
     /// Decides the first weights, the order of the images, their augmentation and the split.
@@ -47,6 +71,17 @@ pub struct Recipe {
 }
 
 impl Config for Recipe {}
+
+/// What to do about a loss that is no number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNan {
+    /// End the run with an error.
+    #[default]
+    Stop,
+    /// Log the batch and go on as if it had not been there.
+    Skip,
+}
 
 /// The network of a recipe. The number of classes comes from the images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -176,7 +211,56 @@ impl Recipe {
             self.label_smoothing,
             "at least 0 and below 1",
         )?;
+        self.validate_steps()?;
         TrainError::check(self.epochs > 0, "epochs", self.epochs, "at least 1")
+    }
+
+    /// Checks what a step does beside the optimizer.
+    fn validate_steps(&self) -> Result<(), TrainError> {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        for (field, strength) in [("mixup", self.mixup), ("cutmix", self.cutmix)] {
+            let good = strength == 0.0 || positive(strength);
+            TrainError::check(good, field, strength, "0 or a positive number, such as 0.2")?;
+        }
+        let expected = "at least 1";
+        TrainError::check(self.accumulate > 0, "accumulate", self.accumulate, expected)?;
+        if let Some(norm) = self.clip_norm {
+            let expected = "a positive number, such as 1, or null";
+            TrainError::check(positive(norm), "clip_norm", norm, expected)?;
+        }
+        if let Some(share) = self.ema {
+            let good = (0.0..1.0).contains(&share);
+            let expected = "at least 0 and below 1, such as 0.9999, or null";
+            TrainError::check(good, "ema", share, expected)?;
+        }
+        if let Some(every) = self.checkpoint_every {
+            TrainError::check(every > 0, "checkpoint_every", every, "at least 1, or null")?;
+        }
+        self.validate_parts()
+    }
+
+    /// Checks that parts named by the recipe are parts of the network.
+    fn validate_parts(&self) -> Result<(), TrainError> {
+        if self.freeze.is_empty() && self.layer_lr.is_empty() {
+            return Ok(());
+        }
+        let names = layer_names(&self.model.config(1))?;
+        let part = |field: &str, name: &String| {
+            let good = names.binary_search(name).is_ok();
+            let expected =
+                "parts of the network, such as \"conv1\", \"layer1\" or \"layer1.0.conv2\"";
+            TrainError::check(good, field, format!("{name:?}"), expected)
+        };
+        for name in &self.freeze {
+            part("freeze", name)?;
+        }
+        for (name, factor) in &self.layer_lr {
+            part("layer_lr", name)?;
+            let good = factor.is_finite() && *factor >= 0.0;
+            let field = format!("layer_lr.{name}");
+            TrainError::check(good, &field, factor, "0 or a positive number, such as 0.1")?;
+        }
+        Ok(())
     }
 
     /// What the training and the validation loader have in common.
@@ -197,6 +281,8 @@ impl Recipe {
             about: String::new(),
             expected: String::new(),
             epochs: 1,
+            checkpoint_every: None,
+            on_nan: OnNan::Stop,
             device: DeviceName::Auto,
             output: None,
             data: DataRecipe {
@@ -282,6 +368,16 @@ impl Default for Recipe {
                 final_lr: 0.0,
             },
             label_smoothing: 0.1,
+            mixup: 0.0,
+            cutmix: 0.0,
+            accumulate: 1,
+            clip_norm: None,
+            ema: None,
+            decay_norms: false,
+            freeze: Vec::new(),
+            layer_lr: BTreeMap::new(),
+            on_nan: OnNan::Stop,
+            checkpoint_every: None,
             epochs: 12,
             seed: 0,
             device: DeviceName::Auto,

@@ -64,7 +64,9 @@ impl ModuleMapper for Average {
         let place = self.ids;
         self.ids += 1;
         match self.weights.remove::<D>(place.into()) {
-            Some(weights) => param.map(|average| average * self.decay + weights * (1.0 - self.decay)),
+            Some(weights) => {
+                param.map(|average| average * self.decay + weights * (1.0 - self.decay))
+            }
             None => param,
         }
     }

@@ -35,7 +35,10 @@ impl Run<'_> {
         let mut batches = loader.iter();
         for _ in 0..self.session.position.batch {
             // Trained on before the run was stopped.
-            batches.next().transpose().map_err(|error| TrainError::stopped(&error))?;
+            batches
+                .next()
+                .transpose()
+                .map_err(|error| TrainError::stopped(&error))?;
         }
         let mut in_update = 0;
         while let Some(batch) = batches.next() {
@@ -52,7 +55,7 @@ impl Run<'_> {
                     return self.error();
                 }
                 let every = self.settings.recipe.checkpoint_every;
-                if every.is_some_and(|every| self.session.position.update % every == 0) {
+                if every.is_some_and(|every| self.session.position.update.is_multiple_of(every)) {
                     self.save()?;
                 }
             }
@@ -126,10 +129,7 @@ impl Run<'_> {
     }
 
     /// Validates the averaged weights if there are any, or else the weights.
-    pub(super) fn validate(
-        &mut self,
-        loader: &ValidLoader<OctResNet>,
-    ) -> Result<(), TrainError> {
+    pub(super) fn validate(&mut self, loader: &ValidLoader<OctResNet>) -> Result<(), TrainError> {
         let epoch = self.session.position.epoch;
         let batch_size = self.settings.recipe.data.batch_size;
         let model = match &self.session.ema {
@@ -148,7 +148,9 @@ impl Run<'_> {
             let item = contain(batch_size, || Ok(InferenceStep::step(&model, batch)))?;
             iteration += 1;
             let item = TrainingItem::new(item, batches.progress(), Some(iteration), None);
-            let result = self.processor.process_valid(LearnerEvent::ProcessedItem(item));
+            let result = self
+                .processor
+                .process_valid(LearnerEvent::ProcessedItem(item));
             self.interrupter.fail_on_error(result);
             if self.interrupter.should_stop() {
                 // The epoch is validated again when the run goes on.
@@ -166,8 +168,8 @@ impl Run<'_> {
         TrainError::NotFinite {
             loss,
             epoch: position.epoch,
-            step: position.batch,
-            files: (self.settings.batch_files)(position.epoch, position.batch - 1),
+            batch: position.batch,
+            files: Vec::new(),
         }
     }
 }

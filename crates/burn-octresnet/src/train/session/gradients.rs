@@ -4,7 +4,10 @@ use burn::{
     tensor::Tensor,
 };
 
-use crate::{model::OctResNet, train::{TrainError, evaluate::host}};
+use crate::{
+    model::OctResNet,
+    train::{TrainError, evaluate::host},
+};
 
 /// The gradients of one update: the mean over some batches, clipped.
 pub(super) struct Gradients {
@@ -55,7 +58,10 @@ impl Gradients {
 
 /// Length of all gradients as one vector.
 fn norm(model: &OctResNet, gradients: &GradientsParams) -> Result<f64, TrainError> {
-    let mut squares = Squares { gradients, sum: Vec::new() };
+    let mut squares = Squares {
+        gradients,
+        sum: Vec::new(),
+    };
     model.visit(&mut squares);
     if squares.sum.is_empty() {
         return Ok(0.0);

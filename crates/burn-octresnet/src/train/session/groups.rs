@@ -64,11 +64,13 @@ pub(crate) fn schedule(
     let scheduler = ModuleLrScheduler::new(schedule.clone().at(step));
     let mut parts: Vec<_> = recipe.layer_lr.iter().collect();
     parts.sort_by_key(|(part, _)| part.len());
-    parts.into_iter().fold(scheduler, |scheduler, (part, &factor)| {
-        let ids = ids(model, |path, _| lies_in(path, part));
-        let schedule = schedule.clone().times(factor).at(step);
-        scheduler.with_group(ParamGroup::from_ids(ids), schedule)
-    })
+    parts
+        .into_iter()
+        .fold(scheduler, |scheduler, (part, &factor)| {
+            let ids = ids(model, |path, _| lies_in(path, part));
+            let schedule = schedule.clone().times(factor).at(step);
+            scheduler.with_group(ParamGroup::from_ids(ids), schedule)
+        })
 }
 
 /// The parameters for which `wanted` holds, by path and number of axes.

@@ -19,5 +19,5 @@ mod strategy;
 pub(super) use ema::Ema;
 pub(super) use groups::{freeze, layer_names, optimizer, schedule};
 pub use mix::Mixed;
-pub(super) use position::Position;
+pub(super) use position::{Exact, Position, Sums};
 pub(super) use strategy::{Session, Settings, StepLoop};

@@ -32,8 +32,6 @@ pub(crate) struct Settings {
     pub(crate) checkpoints: Checkpoints,
     /// Names of loss, top-1 and top-5.
     pub(crate) metrics: [String; 3],
-    /// Names the images of a batch, from its epoch and its number.
-    pub(crate) batch_files: Box<dyn Fn(usize, usize) -> Vec<String> + Send + Sync>,
 }
 
 /// What a run changes as it goes.
@@ -73,7 +71,11 @@ impl StepLoop {
         if let Some(fault) = take(&self.fault) {
             return Err(fault);
         }
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let session = self
+            .session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         session.ok_or_else(|| TrainError::Stopped("the training loop did not run".into()))
     }
 }
@@ -87,7 +89,11 @@ impl SupervisedLearningStrategy<OctResNet> for StepLoop {
         valid: ValidLoader<OctResNet>,
         _starting_epoch: usize,
     ) -> (OctResNet, Processor) {
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let session = self
+            .session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let Some(session) = session else {
             return (learner.model(), components.event_processor);
         };
@@ -98,10 +104,11 @@ impl SupervisedLearningStrategy<OctResNet> for StepLoop {
             store: components.event_store,
             interrupter: components.interrupter,
             gradients: Gradients::new(),
-            rate: 0.0.into(),
+            rate: ModuleLearningRate::from(0.0),
         };
         // What the learner holds is the same network once more.
         drop(learner);
+        let train = train.to_device(&self.settings.device.clone().autodiff());
         if let Err(fault) = run.epochs(&train, &valid, components.num_epochs) {
             *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
             run.interrupter.stop(Some("a fault"));
@@ -163,7 +170,8 @@ impl Run<'_> {
         self.interrupter.fail_on_error(self.processor.flush());
         // The store lives in another thread. Its answer comes after all it was told before.
         let epoch = self.session.position.epoch;
-        self.store.find_metric("", epoch, Aggregate::Mean, &Split::Train);
+        self.store
+            .find_metric("", epoch, Aggregate::Mean, &Split::Train);
         self.error()
     }
 
@@ -174,11 +182,11 @@ impl Run<'_> {
         let session = &self.session;
         self.settings.checkpoints.save(
             &session.position,
-            &Parts {
+            Parts {
                 // This also brings the norms' statistics up to date.
                 model: session.model.valid(),
                 optimizer: &session.optimizer,
-                ema: session.ema.as_ref().map(Ema::model),
+                average: session.ema.as_ref().map(Ema::model),
             },
         )
     }
@@ -189,15 +197,17 @@ impl Run<'_> {
         let session = &mut self.session;
         let names = self.settings.metrics.each_ref().map(String::as_str);
         let epoch = session.position.epoch;
-        session.history.push(self.settings.journal.row(epoch, names));
+        session
+            .history
+            .push(self.settings.journal.row(epoch, names));
         let best = session.history.best().map(|row| row.epoch) == Some(epoch);
-        let weights = session.model.valid();
-        self.settings.checkpoints.end_epoch(
-            &session.history,
-            weights,
-            session.ema.as_ref().map(Ema::model),
-            best,
-        )?;
+        let weights = match &session.ema {
+            Some(ema) => ema.model().clone(),
+            None => session.model.valid(),
+        };
+        self.settings
+            .checkpoints
+            .end_epoch(&session.history, weights, best)?;
         session.position = session.position.next_epoch();
         self.settings.journal.restore(&session.position);
         self.save()
