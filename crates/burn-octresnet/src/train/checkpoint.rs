@@ -151,6 +151,7 @@ impl Checkpoints {
     ///
     /// The first failure if there are checkpoints and none is whole.
     pub(super) fn newest(&self) -> Result<Option<Checkpoint>, TrainError> {
+        self.sweep();
         let mut failure = None;
         for update in self.run.checkpoint_updates().into_iter().rev() {
             match Checkpoint::open(self.run.checkpoint(update)) {
@@ -162,6 +163,18 @@ impl Checkpoints {
             }
         }
         failure.map_or(Ok(None), Err)
+    }
+
+    /// Removes what a process left that died while it saved or removed a checkpoint.
+    fn sweep(&self) {
+        let entries = fs::read_dir(self.run.checkpoints()).into_iter().flatten();
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            let name = path.file_name().and_then(|name| name.to_str());
+            if name.is_some_and(|name| name.starts_with('.')) {
+                // It is in nobody's way if it cannot be removed.
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
     }
 
     /// Writes down an epoch: the metrics, and the weights as last and perhaps as best.
