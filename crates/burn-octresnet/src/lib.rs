@@ -1,7 +1,14 @@
 //! Octave ResNets for Burn.
 
 pub mod data;
+#[cfg(feature = "plot")]
+pub mod inspect;
 pub mod model;
+#[cfg(feature = "plot")]
+pub mod plot;
+#[cfg(feature = "plot")]
+pub mod report;
+pub mod text;
 pub mod train;
 
 /// The examples of the repository's README are tested with those of the documentation.

@@ -7,7 +7,7 @@ use std::fs;
 use common::*;
 use serde_json::Value;
 
-const RUN: [&str; 7] = [
+const RUN: [&str; 10] = [
     "best.bpk",
     "checkpoint",
     "classes.json",
@@ -15,6 +15,9 @@ const RUN: [&str; 7] = [
     "last.bpk",
     "lock",
     "metrics.csv",
+    "metrics.jsonl",
+    "report",
+    "report.md",
 ];
 
 #[test]

@@ -92,6 +92,28 @@ impl OctResNet {
             .collect()
     }
 
+    /// Computes what the stem and the first `count` blocks give, each with its name.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[batch, 3, height, width]`
+    /// - output: `stem`, which has no low frequency, then `layer1.0` and so on; fewer blocks if
+    ///   the network has no more
+    pub fn forward_blocks(&self, images: Tensor<4>, count: usize) -> Vec<(String, OctFeatures)> {
+        let mut x = self.stem(images);
+        let mut maps = vec![("stem".to_string(), x.clone())];
+        let stages = self.stages().into_iter().enumerate();
+        let blocks = stages.flat_map(|(stage, blocks)| {
+            let blocks = blocks.iter().enumerate();
+            blocks.map(move |(index, block)| (format!("layer{}.{index}", stage + 1), block))
+        });
+        for (name, block) in blocks.take(count) {
+            x = block.forward(x);
+            maps.push((name, x.clone()));
+        }
+        maps
+    }
+
     /// The same network with a new, randomly initialised classifier for `num_classes` classes.
     ///
     /// # Errors

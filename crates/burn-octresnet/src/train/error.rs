@@ -165,7 +165,7 @@ impl TrainError {
     }
 
     /// Makes a function that turns the system's errors about `path` into this type.
-    pub(super) fn io(
+    pub(crate) fn io(
         action: &'static str,
         path: impl AsRef<Path>,
     ) -> impl FnOnce(std::io::Error) -> Self {

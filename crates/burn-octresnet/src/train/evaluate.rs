@@ -1,7 +1,7 @@
 use burn::{data::dataloader::DataLoader, tensor::Tensor, train::InferenceStep};
 use serde::Serialize;
 
-use super::{Classified, TrainError, TrainedModel, error::first_line};
+use super::{Classified, Confusion, TrainError, TrainedModel, error::first_line};
 use crate::data::{ImageDataset, ImageFolder, ImageList, ImageLoader, Transform};
 
 /// How well a network does on a folder of images. Accuracies are shares, 0 to 1.
@@ -19,6 +19,9 @@ pub struct Evaluation {
     pub top5: f64,
     /// The same for each class, in the order of the logits.
     pub per_class: Vec<ClassResult>,
+    /// Which classes were taken for which.
+    #[serde(skip)]
+    pub confusion: Confusion,
 }
 
 /// How well a network does on one class.
@@ -94,8 +97,7 @@ impl TrainedModel {
 struct Tally {
     loss: f64,
     top5: usize,
-    /// Per class, images and how many of them were recognised.
-    classes: Vec<[usize; 2]>,
+    confusion: Confusion,
 }
 
 impl Tally {
@@ -103,12 +105,13 @@ impl Tally {
         Self {
             loss: 0.0,
             top5: 0,
-            classes: vec![[0; 2]; classes],
+            confusion: Confusion::new(classes),
         }
     }
 
     fn images(&self) -> usize {
-        self.classes.iter().map(|[images, _]| images).sum()
+        let classes = 0..self.confusion.classes();
+        classes.map(|class| self.confusion.images(class)).sum()
     }
 
     fn add(&mut self, batch: Classified) -> Result<(), TrainError> {
@@ -117,19 +120,20 @@ impl Tally {
             targets.map_err(|error| TrainError::Stopped(first_line(&error.to_string())))?;
         self.loss += host(batch.loss)?.into_iter().map(f64::from).sum::<f64>();
         let logits = host(batch.logits)?;
-        for (logits, target) in logits.chunks(self.classes.len()).zip(targets) {
-            let rank = rank(logits, target as usize);
-            let [images, first] = &mut self.classes[target as usize];
-            *images += 1;
-            *first += usize::from(rank == 0);
-            self.top5 += usize::from(rank < 5);
+        for (logits, target) in logits.chunks(self.confusion.classes()).zip(targets) {
+            let target = target as usize;
+            self.confusion.add(target, first(logits, target));
+            self.top5 += usize::from(rank(logits, target) < 5);
         }
         Ok(())
     }
 
-    fn finish(&self, names: &[String], skipped: usize) -> Evaluation {
+    fn finish(self, names: &[String], skipped: usize) -> Evaluation {
         let images = self.images();
-        let first: usize = self.classes.iter().map(|[_, first]| first).sum();
+        let confusion = self.confusion;
+        let first: usize = (0..names.len())
+            .map(|class| confusion.count(class, class))
+            .sum();
         let share = |count: usize, of: usize| count as f64 / of as f64;
         Evaluation {
             images,
@@ -137,15 +141,30 @@ impl Tally {
             loss: self.loss / images as f64,
             top1: share(first, images),
             top5: share(self.top5, images),
-            per_class: (names.iter().zip(&self.classes))
-                .map(|(class, &[images, first])| ClassResult {
-                    class: class.clone(),
-                    images,
-                    top1: (images > 0).then(|| share(first, images)),
+            per_class: (names.iter().enumerate())
+                .map(|(class, name)| ClassResult {
+                    class: name.clone(),
+                    images: confusion.images(class),
+                    top1: confusion.share(class, class),
                 })
                 .collect(),
+            confusion,
         }
     }
+}
+
+/// The class that comes first: `target` exactly if its [`rank`] is 0.
+fn first(logits: &[f32], target: usize) -> usize {
+    let numbers = (0..logits.len()).filter(|&class| !logits[class].is_nan());
+    let greater = |best: usize, class: usize| match logits[class] > logits[best] {
+        true => class,
+        false => best,
+    };
+    // A network that gives only NaN is wrong, whatever the class.
+    numbers.reduce(greater).unwrap_or(match target {
+        0 => logits.len().min(2) - 1,
+        _ => 0,
+    })
 }
 
 /// How many logits come before that of `target`; of equals, the first class comes first. A NaN
@@ -165,7 +184,7 @@ fn rank(logits: &[f32], target: usize) -> usize {
 }
 
 /// A tensor's values on this side.
-pub(super) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainError> {
+pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainError> {
     let values = tensor.try_into_vec_as::<f32>();
     values.map_err(|error| TrainError::Stopped(first_line(&error.to_string())))
 }
@@ -183,6 +202,11 @@ mod tests {
             [3, 0, 2, 1]
         );
         assert_eq!(rank(&[f32::NAN, 1.0], 0), 2);
+        assert_eq!([0, 1, 3].map(|target| first(&logits, target)), [1; 3]);
+        assert_eq!(first(&[f32::NAN, 1.0], 0), 1);
+        for target in [0, 1] {
+            assert_ne!(first(&[f32::NAN; 2], target), target);
+        }
     }
 
     #[test]

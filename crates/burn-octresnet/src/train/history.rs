@@ -27,6 +27,9 @@ pub struct EpochRow {
     pub seconds: f64,
     /// Training images per second, validation not included.
     pub images_per_second: f64,
+    /// Share of the training time spent waiting for images, if it was measured.
+    #[serde(default)]
+    pub data_wait: Option<f64>,
 }
 
 impl EpochRow {
@@ -68,14 +71,18 @@ impl History {
         }
     }
 
-    /// Writes `metrics.csv`, whole or not at all.
+    /// Writes `metrics.csv`, and the same as JSON lines beside it, each whole or not at all.
     pub(super) fn save(&self, path: &Path) -> std::io::Result<()> {
         let mut writer = csv::Writer::from_writer(Vec::new());
+        let mut lines = Vec::new();
         for row in &self.rows {
             writer.serialize(row)?;
+            serde_json::to_writer(&mut lines, row)?;
+            lines.push(b'\n');
         }
         let text = writer.into_inner().map_err(|error| error.into_error())?;
-        files::write(path, &text)
+        files::write(path, &text)?;
+        files::write(&path.with_extension("jsonl"), &lines)
     }
 
     /// Forgets what comes after `epoch`.
@@ -120,6 +127,7 @@ mod tests {
             lr: 0.1,
             seconds: 2.0,
             images_per_second: 10.0,
+            data_wait: Some(0.25),
         }
     }
 
@@ -151,7 +159,25 @@ mod tests {
         history.save(&path).unwrap();
         assert_eq!(History::load(&path).unwrap(), history);
         assert_eq!(history.rows().len(), 2);
+        let lines = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+        let lines = lines.lines().map(serde_json::from_str::<EpochRow>);
+        assert_eq!(
+            lines.collect::<Result<Vec<_>, _>>().unwrap(),
+            history.rows()
+        );
         fs::write(&path, "epoch,loss\n1,x\n").unwrap();
         assert!(History::load(&path).is_err());
+    }
+
+    #[test]
+    fn a_history_from_before_the_data_wait_was_measured_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        let text = "epoch,train_loss,train_top1,train_top5,val_loss,val_top1,val_top5,lr,seconds,images_per_second\n\
+                    1,2.5,0.1,0.4,2.4,0.2,0.5,0.01,12.5,80.0\n";
+        fs::write(&path, text).unwrap();
+        let history = History::load(&path).unwrap();
+        assert_eq!(history.rows()[0].val_top1, 0.2);
+        assert_eq!(history.rows()[0].data_wait, None);
     }
 }

@@ -13,8 +13,9 @@ use burn::train::{
 };
 
 use super::{
-    EpochRow,
+    DataWait, EpochRow,
     session::{Exact, Position, Sums},
+    speed::SpeedMetric,
 };
 
 /// Listens to Burn's training loop and puts together what happened in an epoch.
@@ -37,9 +38,18 @@ struct State {
     /// Seconds of the epoch before that.
     before: f64,
     train_seconds: f64,
+    wait: DataWait,
+    train_wait: f64,
 }
 
 impl Journal {
+    /// A journal that reads how long an epoch waited for batches from `wait`.
+    pub(super) fn new(wait: DataWait) -> Self {
+        let journal = Self::default();
+        journal.lock().wait = wait;
+        journal
+    }
+
     /// The row of the epoch that just ended. `names` are those of loss, top-1 and top-5.
     pub(super) fn row(&self, epoch: usize, names: [&str; 3]) -> EpochRow {
         let state = self.lock();
@@ -62,6 +72,7 @@ impl Journal {
             lr: state.train.lr.0,
             seconds: rounded(state.seconds(), 1e2),
             images_per_second: rounded(rate, 1e2),
+            data_wait: Some(rounded(state.train_wait, 1e4)),
         }
     }
 
@@ -134,6 +145,10 @@ impl MetricLogger for Journal {
                 sums.lr = Exact(aggregated_value);
                 continue;
             }
+            // Times differ from run to run, and have no place in a checkpoint.
+            if SpeedMetric::NAMES.contains(&name.as_str()) {
+                continue;
+            }
             let (sum, images) = sums.metrics.entry(name.to_string()).or_default();
             sum.0 += aggregated_value * count as f64;
             *images += count;
@@ -175,6 +190,7 @@ impl TrainingProgressLogger for Journal {
         if state.training {
             state.train.images = items_processed;
             state.train_seconds = state.seconds();
+            state.train_wait = state.wait.share();
         }
     }
 

@@ -9,6 +9,7 @@
 //! [`TrainedModel`] loads one.
 
 mod checkpoint;
+mod confusion;
 mod device;
 mod error;
 mod evaluate;
@@ -23,10 +24,13 @@ mod run_dir;
 mod runner;
 mod schedule;
 mod session;
+mod speed;
 mod step;
 mod trained;
+mod wait;
 mod weights;
 
+pub use confusion::Confusion;
 pub use device::{Backend, DeviceError, DeviceName};
 pub use error::TrainError;
 pub use evaluate::{ClassResult, Evaluation};
@@ -41,3 +45,7 @@ pub use schedule::{Schedule, ScheduleConfig};
 pub use session::Mixed;
 pub use step::{Classified, TrainBatch, TrainLoader, cross_entropy};
 pub use trained::TrainedModel;
+pub use wait::DataWait;
+
+#[cfg(feature = "plot")]
+pub(crate) use evaluate::host;

@@ -13,6 +13,11 @@ use burn::train::{
     },
 };
 
+use super::DataWait;
+
+/// Name of Burn's metric of the learning rate.
+const LR: &str = "Learning Rate";
+
 /// Shows training as lines of text: one every few seconds and one per epoch.
 ///
 /// For logs and pipes, where Burn's terminal interface has no place.
@@ -21,6 +26,7 @@ pub struct PlainProgress<W> {
     every: Duration,
     /// Steps of a training epoch.
     steps: usize,
+    wait: DataWait,
     names: HashMap<MetricId, MetricName>,
     epoch: usize,
     epochs: usize,
@@ -68,13 +74,14 @@ impl Sums {
 }
 
 impl<W: Write + Send + Sync> PlainProgress<W> {
-    /// Lines on `out`, for epochs of `steps` steps.
-    pub fn new(out: W, steps: usize) -> Self {
+    /// Lines on `out`, for epochs of `steps` steps that wait for images as `wait` says.
+    pub fn new(out: W, steps: usize, wait: DataWait) -> Self {
         let now = Instant::now();
         Self {
             out,
             every: Duration::from_secs(5),
             steps,
+            wait,
             names: HashMap::new(),
             epoch: 0,
             epochs: 0,
@@ -115,9 +122,10 @@ impl<W: Write + Send + Sync> PlainProgress<W> {
             .map_or(String::new(), |left| format!(", {left} left"));
         let (step, steps, lr) = (self.step, self.steps, self.lr);
         let width = steps.to_string().len();
+        let wait = 100.0 * self.wait.share();
         let (loss, top1) = (number(self.train.loss(), 3), number(self.train.top1(), 1));
         self.line(format_args!(
-            "step {step:width$}/{steps}  loss {loss}, top-1 {top1} %, lr {lr:.2e}, {rate:.0} images/s{left}"
+            "step {step:width$}/{steps}  loss {loss}, top-1 {top1} %, lr {lr:.2e}, {rate:.0} images/s, data wait {wait:.0} %{left}"
         ));
     }
 
@@ -168,7 +176,7 @@ impl<W: Write + Send + Sync> PlainProgress<W> {
             count,
         } = value
         {
-            if name.as_str() == "Learning Rate" {
+            if name.as_str() == LR {
                 self.lr = aggregated_value;
             } else {
                 sums.add(name, aggregated_value, count);
@@ -192,9 +200,10 @@ fn short(duration: Duration) -> String {
 }
 
 impl PlainProgress<io::Stderr> {
-    /// Lines on the standard error stream, for epochs of `steps` steps.
-    pub fn stderr(steps: usize) -> Self {
-        Self::new(io::stderr(), steps)
+    /// Lines on the standard error stream, for epochs of `steps` steps that wait for images as
+    /// `wait` says.
+    pub fn stderr(steps: usize, wait: DataWait) -> Self {
+        Self::new(io::stderr(), steps, wait)
     }
 }
 

@@ -13,6 +13,8 @@ use super::{TrainError, files};
 /// | `config.json` | the recipe, complete |
 /// | `classes.json` | class names; a class is known by its place |
 /// | `metrics.csv` | one row per epoch |
+/// | `metrics.jsonl` | the same as JSON, a line per epoch |
+/// | `report.md`, `report/` | what came out, as a page with pictures |
 /// | `best.bpk` | weights after the epoch with the best validation top-1, averaged if the recipe averages |
 /// | `last.bpk` | the same after the last whole epoch |
 /// | `log.txt` | warnings that came while the terminal was drawn on, if any |

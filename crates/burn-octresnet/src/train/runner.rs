@@ -13,10 +13,11 @@ use burn::{
 use burn_octconv::Cost;
 
 use super::{
-    DeviceName, EpochRow, History, Recipe, RunDir, TrainError, TrainLoader,
+    DataWait, DeviceName, EpochRow, History, Recipe, RunDir, TrainError, TrainLoader,
     checkpoint::{Checkpoint, Checkpoints},
     journal::Journal,
     session::{self, Ema, Position, Session, Settings, StepLoop},
+    speed::SpeedMetric,
     weights,
 };
 use crate::{
@@ -40,6 +41,7 @@ pub struct Training {
     /// What to go on from, if anything.
     checkpoint: Option<Checkpoint>,
     history: History,
+    wait: DataWait,
     /// Open as long as no other process may train in the folder.
     _lock: File,
 }
@@ -120,6 +122,7 @@ impl Training {
             run,
             checkpoint: None,
             history: History::default(),
+            wait: DataWait::default(),
         })
     }
 
@@ -170,6 +173,7 @@ impl Training {
             run,
             checkpoint,
             history,
+            wait: DataWait::default(),
             _lock: lock,
         })
     }
@@ -207,6 +211,11 @@ impl Training {
         })
     }
 
+    /// The clock of how long the epoch at hand has waited for images.
+    pub fn wait(&self) -> DataWait {
+        self.wait.clone()
+    }
+
     /// Trains until the last epoch, an error, or a stop through `interrupter`.
     ///
     /// `renderer` shows the progress, such as [`PlainProgress`](super::PlainProgress).
@@ -239,7 +248,7 @@ impl Training {
         let (loss, top1) = (LossMetric::new(), AccuracyMetric::new());
         // With fewer than five classes, the first five are all of them.
         let top5 = TopKAccuracyMetric::new(self.folder.classes.len().min(5));
-        let journal = Journal::default();
+        let journal = Journal::new(self.wait());
         let settings = Settings {
             recipe: self.recipe.clone(),
             device: self.device.clone(),
@@ -256,11 +265,13 @@ impl Training {
         );
         let steps = StepLoop::new(settings, session);
         let images: Arc<dyn DataLoader<ImageBatch>> = Arc::new(train);
-        let images = TrainLoader::new(images, self.recipe.label_smoothing);
+        let images = TrainLoader::new(images, self.recipe.label_smoothing).with_wait(self.wait());
         let mut training =
             SupervisedTraining::new(self.run.root(), Arc::new(images), Arc::new(val))
                 .metrics((loss, top1, top5))
                 .metric_train_numeric(LearningRateMetric::new())
+                .metric_train_numeric(SpeedMetric::images(self.wait()))
+                .metric_train_numeric(SpeedMetric::wait(self.wait()))
                 .with_metric_logger(journal.clone())
                 .with_progress_logger(journal)
                 .with_application_logger(None)

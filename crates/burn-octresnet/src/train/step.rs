@@ -14,7 +14,7 @@ use burn::{
     },
 };
 
-use super::Mixed;
+use super::{DataWait, Mixed};
 use crate::{data::ImageBatch, model::OctResNet};
 
 /// A batch to train on: images and what the loss compares the logits with.
@@ -51,6 +51,7 @@ impl TrainBatch {
 pub struct TrainLoader {
     images: Arc<dyn DataLoader<ImageBatch>>,
     label_smoothing: f64,
+    wait: DataWait,
 }
 
 impl TrainLoader {
@@ -59,19 +60,31 @@ impl TrainLoader {
         Self {
             images,
             label_smoothing,
+            wait: DataWait::default(),
         }
     }
 
+    /// Measures with `wait` how long an epoch waits for batches.
+    pub fn with_wait(self, wait: DataWait) -> Self {
+        Self { wait, ..self }
+    }
+
     fn around(&self, images: Arc<dyn DataLoader<ImageBatch>>) -> Arc<dyn DataLoader<TrainBatch>> {
-        Arc::new(Self::new(images, self.label_smoothing))
+        Arc::new(Self {
+            images,
+            label_smoothing: self.label_smoothing,
+            wait: self.wait.clone(),
+        })
     }
 }
 
 impl DataLoader<TrainBatch> for TrainLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<TrainBatch> + 'a> {
+        self.wait.begin();
         Box::new(TrainBatches {
             images: self.images.iter(),
             label_smoothing: self.label_smoothing,
+            wait: self.wait.clone(),
         })
     }
 
@@ -91,13 +104,14 @@ impl DataLoader<TrainBatch> for TrainLoader {
 struct TrainBatches<'a> {
     images: Box<dyn DataLoaderIterator<ImageBatch> + 'a>,
     label_smoothing: f64,
+    wait: DataWait,
 }
 
 impl Iterator for TrainBatches<'_> {
     type Item = Result<TrainBatch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.images.next()?;
+        let batch = self.wait.during(|| self.images.next())?;
         Some(batch.map(|ImageBatch { images, targets }| TrainBatch {
             images,
             targets,

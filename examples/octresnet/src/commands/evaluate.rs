@@ -1,13 +1,9 @@
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use burn_octresnet::train::{Evaluation, TrainedModel};
 use clap::Args;
 
-use super::{percent, print, print_json};
+use super::{percent, print, print_json, progress};
 use crate::cli::MachineArgs;
 
 /// Measures a trained network on a folder of images.
@@ -47,13 +43,7 @@ pub(super) fn run(arguments: EvaluateArgs) -> anyhow::Result<ExitCode> {
         Some(folder) => model.images_in(folder)?,
         None => model.validation_images()?,
     };
-    let mut last = Instant::now();
-    let result = model.evaluate(images, |done, total| {
-        if last.elapsed() >= Duration::from_secs(5) {
-            last = Instant::now();
-            eprintln!("{done} of {total} images");
-        }
-    })?;
+    let result = model.evaluate(images, progress())?;
     match arguments.json {
         true => print_json(&result)?,
         false => print(&table(&result))?,

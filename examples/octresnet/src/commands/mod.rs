@@ -2,15 +2,20 @@
 
 mod evaluate;
 mod info;
+mod inspect;
 mod list;
+mod plot;
 mod predict;
+mod report;
 mod train;
 
 use std::{
     io::{self, Write},
     process::ExitCode,
+    time::{Duration, Instant},
 };
 
+use burn_octresnet::text::{percent, short_count, thousands};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -23,6 +28,9 @@ pub(crate) enum Command {
     Predict(predict::PredictArgs),
     Info(info::InfoArgs),
     List(list::ListArgs),
+    Plot(plot::PlotArgs),
+    Report(report::ReportArgs),
+    Inspect(inspect::InspectArgs),
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -32,6 +40,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Predict(arguments) => predict::run(arguments),
         Command::Info(arguments) => info::run(arguments),
         Command::List(arguments) => list::run(arguments),
+        Command::Plot(arguments) => plot::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
     }
 }
 
@@ -48,38 +59,15 @@ fn print_json(result: &impl Serialize) -> anyhow::Result<()> {
     print(&serde_json::to_string(result)?)
 }
 
-/// A share as percent.
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
-/// A count with a separator every three digits.
-fn thousands(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
+/// Says every few seconds how many images of how many have been looked at.
+fn progress() -> impl FnMut(usize, usize) {
+    let mut last = Instant::now();
+    move |done, total| {
+        if last.elapsed() >= Duration::from_secs(5) {
+            last = Instant::now();
+            eprintln!("{done} of {total} images");
         }
-        text.push(digit);
     }
-    text
-}
-
-/// A large count to four digits: 2.367 G, 318.2 M.
-fn short_count(count: u64) -> String {
-    let count = count as f64;
-    let (scaled, unit) = match count {
-        1e9.. => (count / 1e9, "G"),
-        1e6.. => (count / 1e6, "M"),
-        _ => (count / 1e3, "k"),
-    };
-    let decimals = match scaled {
-        100.0.. => 1,
-        10.0.. => 2,
-        _ => 3,
-    };
-    format!("{scaled:.decimals$} {unit}")
 }
 
 impl ModelArgs {
@@ -89,18 +77,5 @@ impl ModelArgs {
         model.alpha = self.alpha.unwrap_or(model.alpha);
         model.stem = self.stem.unwrap_or(model.stem);
         model.width = self.width.unwrap_or(model.width);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_readable() {
-        assert_eq!(thousands(25_557_032), "25,557,032");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(short_count(2_367_054_848), "2.367 G");
-        assert_eq!(short_count(318_200_000), "318.2 M");
     }
 }

@@ -6,10 +6,13 @@ use std::{
 };
 
 use burn::train::Interrupter;
-use burn_octresnet::train::{OnNan, Outcome, PlainProgress, Plan, Recipe, RunDir, Training};
+use burn_octresnet::{
+    report::Report,
+    train::{OnNan, Outcome, PlainProgress, Plan, Recipe, RunDir, Training},
+};
 use clap::Args;
 
-use super::{percent, short_count, thousands};
+use super::{percent, progress, short_count, thousands};
 use crate::{
     cli::{MachineArgs, ModelArgs},
     logging,
@@ -19,9 +22,10 @@ use crate::{
 /// Trains a network.
 ///
 /// A run is decided by its recipe, a JSON file, and by flags, which go before it. It writes into
-/// one folder: config.json (the recipe, complete), classes.json, metrics.csv (a row per epoch),
-/// best.bpk and last.bpk (weights after the best and the last epoch) and checkpoint/ (what
-/// --resume needs). One process at a time may train in a folder.
+/// one folder: config.json (the recipe, complete), classes.json, metrics.csv and metrics.jsonl (a
+/// row per epoch), best.bpk and last.bpk (weights after the best and the last epoch), checkpoint/
+/// (what --resume needs) and, at the end, report.md (what came out, with pictures). One process at a
+/// time may train in a folder.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Images lie in DIR/train/CLASS/... and DIR/val/CLASS/..., or in DIR/CLASS/..., of which a share is
@@ -90,6 +94,7 @@ pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
     let interrupter = Interrupter::new();
     terminal::stop_on_signal(&interrupter, drawn)?;
     let start = Instant::now();
+    let wait = training.wait();
     let outcome = if drawn {
         logging::redirect(Some(plan.run.log()));
         let epoch = plan.epochs[0] - 1;
@@ -99,9 +104,13 @@ pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
         logging::redirect(None);
         outcome?
     } else {
-        training.run(Box::new(PlainProgress::stderr(plan.steps)), interrupter)?
+        training.run(
+            Box::new(PlainProgress::stderr(plan.steps, wait)),
+            interrupter,
+        )?
     };
-    report(&outcome, &plan, start);
+    let page = write_report(&outcome, &plan);
+    say(&outcome, &plan, start, page.as_deref());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -216,7 +225,24 @@ fn describe(plan: &Plan, resumed: bool) {
     );
 }
 
-fn report(outcome: &Outcome, plan: &Plan, start: Instant) {
+/// Writes the page about a run that has come to its end. That it cannot be written is no reason to
+/// fail: the run is done.
+fn write_report(outcome: &Outcome, plan: &Plan) -> Option<PathBuf> {
+    if outcome.interrupted() || plan.epochs[0] > outcome.epochs[1] {
+        return None;
+    }
+    let write = || -> anyhow::Result<PathBuf> {
+        let device = plan.device.open()?;
+        let report = Report::measure(outcome.run.clone(), None, &device, progress())?;
+        Ok(report.write()?)
+    };
+    let page = write();
+    page.inspect_err(|error| log::warn!("no report: {error:#}"))
+        .ok()
+}
+
+/// Says how the run ended.
+fn say(outcome: &Outcome, plan: &Plan, start: Instant, page: Option<&Path>) {
     let folder = outcome.run.root().display();
     let [done, epochs] = outcome.epochs;
     if outcome.skipped > 0 {
@@ -248,6 +274,9 @@ fn report(outcome: &Outcome, plan: &Plan, start: Instant) {
             "nothing to do: the run in {folder} has all its {epochs} epochs; give more with --epochs"
         );
     } else {
+        if let Some(page) = page {
+            eprintln!("report: {}", page.display());
+        }
         eprintln!("done in {:.0} s; try:", start.elapsed().as_secs_f64());
         eprintln!("  {} evaluate {}", program(), quoted(outcome.run.root()));
     }

@@ -137,7 +137,7 @@ pub fn metrics(run: &Path) -> Vec<Vec<f64>> {
     assert_eq!(
         lines.next(),
         Some(
-            "epoch,train_loss,train_top1,train_top5,val_loss,val_top1,val_top5,lr,seconds,images_per_second"
+            "epoch,train_loss,train_top1,train_top5,val_loss,val_top1,val_top5,lr,seconds,images_per_second,data_wait"
         )
     );
     lines

@@ -1,0 +1,49 @@
+//! Numbers as people read them.
+
+/// A share as percent: 77.7 %.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// A count with a separator every three digits.
+pub fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A large count to four digits: 2.367 G, 318.2 M.
+pub fn short_count(count: u64) -> String {
+    let count = count as f64;
+    let (scaled, unit) = match count {
+        1e9.. => (count / 1e9, "G"),
+        1e6.. => (count / 1e6, "M"),
+        _ => (count / 1e3, "k"),
+    };
+    let decimals = match scaled {
+        100.0.. => 1,
+        10.0.. => 2,
+        _ => 3,
+    };
+    format!("{scaled:.decimals$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_readable() {
+        assert_eq!(thousands(25_557_032), "25,557,032");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(short_count(2_367_054_848), "2.367 G");
+        assert_eq!(short_count(318_200_000), "318.2 M");
+        assert_eq!(percent(0.7768), "77.7 %");
+    }
+}

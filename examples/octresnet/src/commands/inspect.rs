@@ -1,0 +1,79 @@
+use std::{path::PathBuf, process::ExitCode};
+
+use burn_octresnet::{
+    plot::Maps,
+    train::{DeviceName, TrainedModel},
+};
+use clap::Args;
+use serde::Serialize;
+
+use super::print_json;
+
+/// Draws what a network's two frequencies see of an image.
+///
+/// The image beside its low- and its high-frequency part, as figure 1 of the paper, and the feature
+/// maps after the stem and the first blocks: high-frequency maps at full, low-frequency maps at
+/// half resolution.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  octresnet inspect runs/emoji-1 cat.png
+  octresnet inspect runs/emoji-1 photo.jpg --size 448 --blocks 4 --output photo-maps
+
+Prints {\"image\",\"files\",\"low_variance\",\"layers\":[{\"name\",\"high\",\"low\"}]}: the pictures, the share of
+the image's variance that is in its low-frequency part, and [channels, height, width] of the maps.")]
+pub(crate) struct InspectArgs {
+    /// Folder of a run, for its best weights, or a weights file in one
+    model: PathBuf,
+    /// Image file
+    image: PathBuf,
+    /// Folder for the pictures [default: inspect-<name of the image>]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// How many of the first blocks to draw
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    blocks: usize,
+    /// Height and width in pixels that the image is brought to [default: as in training]
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
+    /// Where to compute: auto or a device of this build, such as flex or cuda:1
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceName::Auto)]
+    device: DeviceName,
+}
+
+#[derive(Serialize)]
+struct Seen<'a> {
+    image: PathBuf,
+    files: Vec<PathBuf>,
+    low_variance: f64,
+    layers: Vec<Shapes<'a>>,
+}
+
+#[derive(Serialize)]
+struct Shapes<'a> {
+    name: &'a str,
+    high: Option<[usize; 3]>,
+    low: Option<[usize; 3]>,
+}
+
+pub(super) fn run(arguments: InspectArgs) -> anyhow::Result<ExitCode> {
+    let device = arguments.device.open()?;
+    let model = TrainedModel::load(&arguments.model, &device)?;
+    let seen = model.inspect(&arguments.image, arguments.size, arguments.blocks)?;
+    let folder = arguments.output.unwrap_or_else(|| {
+        let name = arguments.image.file_stem().unwrap_or_default();
+        format!("inspect-{}", name.to_string_lossy()).into()
+    });
+    let shape = |maps: &Option<Maps>| maps.as_ref().map(|(shape, _)| *shape);
+    let layers = seen.layers.iter().map(|layer| Shapes {
+        name: &layer.name,
+        high: shape(&layer.high),
+        low: shape(&layer.low),
+    });
+    print_json(&Seen {
+        files: seen.save(folder)?,
+        image: arguments.image,
+        low_variance: seen.low_variance,
+        layers: layers.collect(),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
