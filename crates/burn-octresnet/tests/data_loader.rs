@@ -12,7 +12,7 @@ use burn::data::dataset::Dataset;
 use burn::tensor::Device;
 use burn_octresnet::data::{
     EvalTransform, ImageBatch, ImageDataset, ImageFolder, ImageList, ImageLoader, LoaderConfig,
-    Normalize, OnUnreadable, TrainTransform, Transform,
+    Normalize, OnUnreadable, Position, TrainTransform, Transform,
 };
 use image::{Rgb, RgbImage};
 use tempfile::{TempDir, tempdir};
@@ -144,19 +144,19 @@ fn an_epochs_number_decides_what_it_contains() {
     let whole = loader(&images, train(), config.clone());
     let epochs: Vec<_> = (0..4).map(|_| epoch(&whole)).collect();
     assert!(epochs[0] != epochs[1]);
-    assert_eq!(whole.epoch(), 5);
+    assert_eq!(whole.position(), Position::start_of(5));
 
     let resumed = loader(
         &images,
         train(),
         LoaderConfig {
-            start_epoch: 3,
+            start: Position::start_of(3),
             ..config.clone()
         },
     );
     assert!(epoch(&resumed) == epochs[2]);
     assert!(epoch(&resumed) == epochs[3]);
-    resumed.set_epoch(1);
+    resumed.set_position(Position::start_of(1));
     assert!(epoch(&*resumed.to_device(&Device::flex())) == epochs[0]);
 
     // Crops follow the epoch also where the order does not.
@@ -169,6 +169,68 @@ fn an_epochs_number_decides_what_it_contains() {
     assert_eq!(all_numbers(&first), (0..20).collect::<Vec<_>>());
     assert_eq!(all_numbers(&first), all_numbers(&second));
     assert!(first != second);
+}
+
+#[test]
+fn a_run_goes_on_after_any_batch() {
+    let (_folder, images) = images(23);
+    corrupt(&images, &[2, 3, 11, 20]);
+    for drop_last in [false, true] {
+        let config = |workers, start| LoaderConfig {
+            batch_size: 4,
+            shuffle: Some(5),
+            drop_last,
+            workers,
+            start,
+            ..LoaderConfig::default()
+        };
+        let whole = loader(&images, train(), config(2, Position::start_of(7)));
+        let batches: Vec<_> = whole.iter().map(Result::unwrap).collect();
+        let next_epoch = epoch(&whole);
+        let starts: Vec<_> = batches.iter().map(|batch| batch.next).collect();
+        let expected: Vec<_> = batches.into_iter().map(content).collect();
+        assert_eq!(expected.len(), [5, 4][usize::from(drop_last)]);
+        for workers in [0, 1, 2, 8] {
+            for (done, &start) in starts.iter().enumerate() {
+                let resumed = loader(&images, train(), config(workers, start));
+                let processed = resumed.iter().progress().items_processed;
+                assert_eq!(
+                    processed,
+                    if drop_last && start.image > 19 {
+                        23
+                    } else {
+                        start.image
+                    }
+                );
+                resumed.set_position(start);
+                assert!(
+                    epoch(&resumed) == expected[done + 1..],
+                    "after batch {done}"
+                );
+                assert!(epoch(&resumed) == next_epoch);
+            }
+        }
+        let beyond = Position {
+            epoch: 7,
+            image: 99,
+        };
+        assert!(epoch(&loader(&images, train(), config(2, beyond))).is_empty());
+    }
+}
+
+#[test]
+fn a_batch_knows_its_images() {
+    let (_folder, images) = images(15);
+    corrupt(&images, &[4]);
+    let config = LoaderConfig {
+        batch_size: 4,
+        shuffle: Some(1),
+        ..LoaderConfig::default()
+    };
+    for batch in loader(&images, eval(), config).iter() {
+        let batch = batch.unwrap();
+        assert_eq!(batch.indexes.clone(), numbers(&content(batch)));
+    }
 }
 
 /// Overwrites images with what is no image.
@@ -339,7 +401,7 @@ fn slices_share_an_epoch_between_them() {
     assert_eq!(inner.num_items(), 3);
     assert_eq!(parts[1].slice(8, 99).num_items(), 3);
     assert_eq!(parts[1].slice(30, 99).num_items(), 0);
-    whole.set_epoch(3);
+    whole.set_position(Position::start_of(3));
     assert_eq!(
         all_numbers(&epoch(&*inner)),
         all_numbers(&epoch(&whole))[12..15]
@@ -376,7 +438,7 @@ fn the_dataset_gives_what_the_loader_gives() {
     let (_folder, images) = images(5);
     let dataset = ImageDataset::new(images.clone(), train(), 11).unwrap();
     let loader = loader(&images, train(), LoaderConfig::default());
-    loader.set_epoch(4);
+    loader.set_position(Position::start_of(4));
     let batch = &epoch(&loader)[0];
     let values: Vec<u8> = batch.0.iter().map(|v| (v * 255.0).round() as u8).collect();
     let dataset = dataset.with_epoch(4);

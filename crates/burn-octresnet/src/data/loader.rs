@@ -1,6 +1,5 @@
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::{Dataset, DatasetError};
@@ -17,6 +16,30 @@ pub struct ImageBatch {
     pub images: Tensor<4>,
     /// Classes, `[batch]`.
     pub targets: Tensor<1, Int>,
+    /// Places of the images in the dataset's list, which knows their files.
+    pub indexes: Vec<usize>,
+    /// Where the next batch starts: a loader set to it goes on after this batch.
+    pub next: Position,
+}
+
+/// A place in the sequence of images that a loader serves.
+///
+/// It is counted in images because those that cannot be read are left out: as long as all can
+/// be, batch `b` of an epoch, from 0, starts at image `b * batch_size`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Number of the epoch.
+    pub epoch: u64,
+    /// Images of that epoch, in its order, that come before, readable or not.
+    pub image: usize,
+}
+
+impl Position {
+    /// The first image of an epoch.
+    pub fn start_of(epoch: u64) -> Self {
+        Self { epoch, image: 0 }
+    }
 }
 
 /// What to do about an image that cannot be read.
@@ -44,8 +67,8 @@ pub struct LoaderConfig {
     pub workers: usize,
     /// How many batches the workers may be ahead: the bound on memory.
     pub prefetch: usize,
-    /// Number of the first epoch.
-    pub start_epoch: u64,
+    /// What the first `iter()` starts with.
+    pub start: Position,
     /// What to do about an image that cannot be read.
     pub on_unreadable: OnUnreadable,
 }
@@ -58,7 +81,7 @@ impl Default for LoaderConfig {
             drop_last: false,
             workers: 2,
             prefetch: 2,
-            start_epoch: 1,
+            start: Position::start_of(1),
             on_unreadable: OnUnreadable::Skip,
         }
     }
@@ -89,8 +112,9 @@ impl LoaderConfig {
 /// Batches of an [`ImageDataset`], for Burn's training loop or one's own.
 ///
 /// Each call of `iter()` is the next epoch. Order and augmentation of an epoch follow from the
-/// seeds and the epoch's number, whatever the number of workers, so a run that is resumed in
-/// epoch `e` (`start_epoch`, [`set_epoch`](Self::set_epoch)) sees what it would have seen.
+/// seeds and the epoch's number, whatever the number of workers, so a run that is resumed after
+/// any batch (from its [`next`](ImageBatch::next), by [`LoaderConfig::start`] or
+/// [`set_position`](Self::set_position)) sees what it would have seen.
 ///
 /// Batches are filled from the readable images in order: only the last one can be short.
 #[derive(Debug)]
@@ -101,7 +125,8 @@ pub struct ImageLoader {
     device: Device,
     /// The part of each epoch's order that this loader serves.
     part: Range<usize>,
-    epoch: AtomicU64,
+    /// Where the next `iter()` starts.
+    position: Mutex<Position>,
     report: SkipReport,
 }
 
@@ -121,7 +146,7 @@ impl ImageLoader {
         config.validate()?;
         Ok(Self {
             part: 0..dataset.len(),
-            epoch: AtomicU64::new(config.start_epoch),
+            position: Mutex::new(config.start),
             report: SkipReport::default(),
             device: device.clone(),
             dataset,
@@ -130,14 +155,16 @@ impl ImageLoader {
         })
     }
 
-    /// Number of the epoch that the next `iter()` serves.
-    pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Relaxed)
+    /// Where the next `iter()` starts.
+    pub fn position(&self) -> Position {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the number of the epoch that the next `iter()` serves.
-    pub fn set_epoch(&self, epoch: u64) {
-        self.epoch.store(epoch, Ordering::Relaxed);
+    /// Sets where the next `iter()` starts; those after it serve whole epochs again.
+    ///
+    /// From a position at or beyond the epoch's end, that epoch has no batches.
+    pub fn set_position(&self, position: Position) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = position;
     }
 
     /// Batches per epoch if every image can be read.
@@ -163,7 +190,7 @@ impl Clone for ImageLoader {
             config: self.config.clone(),
             device: self.device.clone(),
             part: self.part.clone(),
-            epoch: AtomicU64::new(self.epoch()),
+            position: Mutex::new(self.position()),
             report: self.report.clone(),
         }
     }
@@ -171,18 +198,26 @@ impl Clone for ImageLoader {
 
 impl DataLoader<ImageBatch> for ImageLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<ImageBatch> + 'a> {
-        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed);
-        let dataset = self.dataset.clone().with_epoch(epoch);
+        let position = self.position();
+        self.set_position(Position::start_of(position.epoch + 1));
+        let dataset = self.dataset.clone().with_epoch(position.epoch);
         let order = self.config.shuffle.map(|seed| dataset.shuffled(seed));
-        let start = self.part.start;
-        let load = move |position: usize| {
-            let position = start + position;
-            dataset.load(order.as_ref().map_or(position, |order| order[position]))
+        let start = Position {
+            image: position.image.min(self.part.len()),
+            ..position
+        };
+        let first = self.part.start + start.image;
+        let load = move |number: usize| {
+            let place = first + number;
+            let index = order.as_ref().map_or(place, |order| order[place]);
+            (index, dataset.load(index))
         };
         let ahead = self.config.prefetch.saturating_mul(self.config.batch_size);
+        let left = self.part.len() - start.image;
         Box::new(Batches {
             loader: self,
-            items: Ordered::new(self.part.len(), self.config.workers, ahead, load),
+            items: Ordered::new(left, self.config.workers, ahead, load),
+            start,
             batches: 0,
             unreadable: 0,
             ended: false,
@@ -211,33 +246,52 @@ impl DataLoader<ImageBatch> for ImageLoader {
     }
 }
 
+/// What a batch is made of.
+#[derive(Default)]
+struct Items {
+    pixels: Vec<u8>,
+    targets: Vec<i32>,
+    indexes: Vec<usize>,
+}
+
 /// One epoch's batches.
 struct Batches<'a> {
     loader: &'a ImageLoader,
-    items: Ordered<Result<ImageItem, DataError>>,
+    items: Ordered<(usize, Result<ImageItem, DataError>)>,
+    /// Where these batches started in the epoch.
+    start: Position,
     batches: usize,
     unreadable: usize,
     ended: bool,
 }
 
 impl Batches<'_> {
+    /// Where the next item to come is in the epoch.
+    fn reached(&self) -> Position {
+        Position {
+            image: self.start.image + self.items.taken(),
+            ..self.start
+        }
+    }
+
     /// The next batch of readable items, shorter than `batch_size` only at the end.
-    fn next_items(&mut self) -> Result<(Vec<u8>, Vec<i32>), DataError> {
+    fn next_items(&mut self) -> Result<Items, DataError> {
         let batch_size = self.loader.config.batch_size;
-        let (mut pixels, mut targets) = (Vec::new(), Vec::with_capacity(batch_size));
-        while targets.len() < batch_size {
-            let item = match self.items.next() {
+        let mut items = Items::default();
+        while items.targets.len() < batch_size {
+            let (index, item) = match self.items.next() {
                 Some(Ok(item)) => item,
                 Some(Err(message)) => return Err(DataError::WorkerPanicked { message }),
                 None => break,
             };
             match item {
                 Ok(item) => {
-                    if pixels.is_empty() {
-                        pixels.reserve_exact(batch_size * item.pixels.len());
+                    if items.pixels.is_empty() {
+                        items.pixels.reserve_exact(batch_size * item.pixels.len());
                     }
-                    pixels.extend_from_slice(&item.pixels);
-                    targets.push(item.target as i32);
+                    items.pixels.extend_from_slice(&item.pixels);
+                    items.targets.push(item.target as i32);
+                    items.indexes.push(index);
                 }
                 Err(DataError::Unreadable { path, reason })
                     if self.loader.config.on_unreadable == OnUnreadable::Skip =>
@@ -248,7 +302,7 @@ impl Batches<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Ok((pixels, targets))
+        Ok(items)
     }
 
     fn next_batch(&mut self) -> Result<Option<ImageBatch>, DataError> {
@@ -260,11 +314,11 @@ impl Batches<'_> {
             part,
             ..
         } = self.loader;
-        let (pixels, targets) = self.next_items()?;
-        let short = targets.len() < config.batch_size;
-        if targets.is_empty() || (short && config.drop_last) {
+        let items = self.next_items()?;
+        let short = items.targets.len() < config.batch_size;
+        if items.targets.is_empty() || (short && config.drop_last) {
             // An epoch without a batch would make a run that does nothing look like a good one.
-            if self.batches == 0 && !part.is_empty() {
+            if self.batches == 0 && self.start.image == 0 && !part.is_empty() {
                 return Err(DataError::NoBatch {
                     images: part.len(),
                     unreadable: self.unreadable,
@@ -275,8 +329,10 @@ impl Batches<'_> {
         }
         self.batches += 1;
         Ok(Some(ImageBatch {
-            images: normalize.batch(pixels, dataset.size(), device),
-            targets: Tensor::from_data(targets.as_slice(), device),
+            images: normalize.batch(items.pixels, dataset.size(), device),
+            targets: Tensor::from_data(items.targets.as_slice(), device),
+            indexes: items.indexes,
+            next: self.reached(),
         }))
     }
 }
@@ -297,7 +353,7 @@ impl Iterator for Batches<'_> {
 impl DataLoaderIterator<ImageBatch> for Batches<'_> {
     fn progress(&self) -> Progress {
         let total = self.loader.part.len();
-        let taken = self.items.taken();
+        let taken = self.reached().image;
         // What cannot fill another batch is done with.
         let rest_is_dropped =
             self.loader.config.drop_last && total - taken < self.loader.config.batch_size;

@@ -22,7 +22,7 @@ pub use dataset::{ImageDataset, ImageItem};
 pub use decode::{MAX_MEGAPIXELS, decode_rgb, decode_rgb_bytes};
 pub use error::{DataError, DecodeError};
 pub use folder::{ImageFolder, ImageList, SplitConfig, list_images};
-pub use loader::{ImageBatch, ImageLoader, LoaderConfig, OnUnreadable};
+pub use loader::{ImageBatch, ImageLoader, LoaderConfig, OnUnreadable, Position};
 pub use normalize::Normalize;
 pub use report::SkipReport;
 pub use transform::{EvalTransform, Interpolation, TrainTransform, Transform};

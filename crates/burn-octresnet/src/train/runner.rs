@@ -342,7 +342,7 @@ impl Training {
                 // A short batch would weigh its images more and disturb the batch statistics; but
                 // a folder smaller than one batch has no other.
                 drop_last: self.folder.train.len() >= batch_size,
-                start_epoch: self.position().epoch as u64,
+                start: crate::data::Position::start_of(self.position().epoch as u64),
                 ..self.recipe.loader()
             },
         )

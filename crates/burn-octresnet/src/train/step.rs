@@ -112,9 +112,9 @@ impl Iterator for TrainBatches<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.wait.during(|| self.images.next())?;
-        Some(batch.map(|ImageBatch { images, targets }| TrainBatch {
-            images,
-            targets,
+        Some(batch.map(|batch| TrainBatch {
+            images: batch.images,
+            targets: batch.targets,
             mixed: None,
             label_smoothing: self.label_smoothing,
         }))
