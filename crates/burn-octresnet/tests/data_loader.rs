@@ -12,7 +12,7 @@ use burn::data::dataset::Dataset;
 use burn::tensor::Device;
 use burn_octresnet::data::{
     EvalTransform, ImageBatch, ImageDataset, ImageFolder, ImageList, ImageLoader, LoaderConfig,
-    Normalize, OnUnreadable, Position, TrainTransform, Transform,
+    Normalize, OnUnreadable, Position, Sampling, TrainTransform, Transform,
 };
 use image::{Rgb, RgbImage};
 use tempfile::{TempDir, tempdir};
@@ -216,6 +216,73 @@ fn a_run_goes_on_after_any_batch() {
         };
         assert!(epoch(&loader(&images, train(), config(2, beyond))).is_empty());
     }
+}
+
+#[test]
+fn balanced_sampling_gives_every_class_the_same() {
+    let folder = tempdir().unwrap();
+    let sizes = [2, 13, 6];
+    for (class, count) in sizes.into_iter().enumerate() {
+        for number in 0..count {
+            let path = folder.path().join(format!("{class}/{number:02}.png"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            RgbImage::from_fn(20, 16, |x, y| Rgb([x as u8, y as u8, number as u8]))
+                .save(path)
+                .unwrap();
+        }
+    }
+    let images = Arc::new(ImageList::open(folder.path()).unwrap());
+    let config = |workers| LoaderConfig {
+        batch_size: 5,
+        shuffle: Some(3),
+        sampling: Sampling::Balanced,
+        workers,
+        ..LoaderConfig::default()
+    };
+    let picked = |loader: &ImageLoader| -> Vec<usize> {
+        let batches = loader.iter().map(|batch| batch.unwrap().indexes);
+        batches.collect::<Vec<_>>().concat()
+    };
+    let balanced = loader(&images, train(), config(0));
+    let mut large_class = HashSet::new();
+    for number in 1..=3 {
+        let picks = picked(&balanced);
+        for class in 0..3 {
+            let of_class = picks.iter().filter(|&&image| images.class(image) == class);
+            let mut times = vec![0; images.len()];
+            of_class.clone().for_each(|&image| times[image] += 1);
+            assert_eq!(of_class.count(), 7, "class {class} in epoch {number}");
+            // As evenly as it goes.
+            times.retain(|&times| times > 0);
+            assert!(times.iter().max().unwrap() - times.iter().min().unwrap() <= 1);
+        }
+        large_class.extend(picks.into_iter().filter(|&image| images.class(image) == 1));
+    }
+    assert!(
+        large_class.len() > 7,
+        "other images of the large class in each epoch"
+    );
+
+    balanced.set_position(Position::start_of(1));
+    let expected = epoch(&balanced);
+    for workers in [1, 8] {
+        assert!(epoch(&loader(&images, train(), config(workers))) == expected);
+    }
+    // Copies of one image are augmented each in its own way.
+    let pixels: HashSet<Vec<u32>> = (expected.iter())
+        .flat_map(|(pixels, _)| pixels.chunks_exact(3 * 64))
+        .map(|image| image.iter().map(|value| value.to_bits()).collect())
+        .collect();
+    assert!(pixels.len() >= 19, "{} of 21 different", pixels.len());
+
+    let config = LoaderConfig {
+        shuffle: None,
+        ..config(0)
+    };
+    assert_eq!(
+        config.validate().unwrap_err().to_string(),
+        "`sampling` is balanced: it must be uniform where images are not shuffled"
+    );
 }
 
 #[test]

@@ -1,9 +1,10 @@
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use burn::data::dataset::{Dataset, DatasetError};
-use rand::seq::SliceRandom;
 
-use super::{DataError, ImageList, Purpose, Transform, decode_rgb, random_stream};
+use super::workbench::Workbench;
+use super::{DataError, ImageList, MAX_MEGAPIXELS, Purpose, Transform, random_stream};
 
 /// One prepared image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,7 @@ pub struct ImageDataset {
     transform: Transform,
     seed: u64,
     epoch: u64,
+    max_megapixels: u64,
 }
 
 impl ImageDataset {
@@ -43,13 +45,26 @@ impl ImageDataset {
             transform,
             seed,
             epoch: 1,
+            max_megapixels: MAX_MEGAPIXELS,
         })
+    }
+
+    /// Sets the largest image that is decoded, in millions of pixels, in place of
+    /// [`MAX_MEGAPIXELS`]. A larger one is unreadable, and found to be so before memory is taken.
+    pub fn with_max_megapixels(mut self, limit: u64) -> Self {
+        self.max_megapixels = limit;
+        self
     }
 
     /// The same images as they appear in another epoch; a new dataset is in epoch 1.
     pub fn with_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
         self
+    }
+
+    /// Number of the epoch.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The list of images.
@@ -72,19 +87,25 @@ impl ImageDataset {
     ///
     /// Panics if `index >= len()`.
     pub fn load(&self, index: usize) -> Result<ImageItem, DataError> {
-        let image = decode_rgb(self.images.path(index))?;
-        let mut rng = random_stream(self.seed, Purpose::Augment, self.epoch, index as u64);
-        Ok(ImageItem {
-            pixels: self.transform.apply(&image, &mut rng)?,
-            target: self.images.class(index),
-        })
+        self.load_again(index, 0)
     }
 
-    /// The order of the images in this epoch when shuffled by `seed`.
-    pub(super) fn shuffled(&self, seed: u64) -> Vec<usize> {
-        let mut order: Vec<_> = (0..self.images.len()).collect();
-        order.shuffle(&mut random_stream(seed, Purpose::Shuffle, self.epoch, 0));
-        order
+    /// Image `index` as it appears when the epoch has had it `repeat` times before.
+    pub(super) fn load_again(&self, index: usize, repeat: u32) -> Result<ImageItem, DataError> {
+        thread_local! {
+            // Keeps its memory from image to image.
+            static WORKBENCH: RefCell<Workbench> = RefCell::new(Workbench::new());
+        }
+        let path = self.images.path(index);
+        let draw = index as u64 | u64::from(repeat) << 32;
+        let mut rng = random_stream(self.seed, Purpose::Augment, self.epoch, draw);
+        let pixels = WORKBENCH.with_borrow_mut(|bench| {
+            bench.prepare(&path, &self.transform, self.max_megapixels, &mut rng)
+        })?;
+        Ok(ImageItem {
+            pixels,
+            target: self.images.class(index),
+        })
     }
 }
 

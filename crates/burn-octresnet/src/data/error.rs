@@ -1,7 +1,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use super::decode::{MAX_FILE_BYTES, MAX_MEGAPIXELS};
+use super::decode::MAX_FILE_BYTES;
 
 /// What can go wrong between a folder and a batch. Each message is one line and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -158,12 +158,16 @@ pub enum DecodeError {
     #[error("the content is not an image in a supported format")]
     UnknownFormat,
     /// More pixels than are decoded; the guard against decompression bombs.
-    #[error("{width}x{height} pixels, at most {MAX_MEGAPIXELS} megapixels are decoded")]
+    #[error(
+        "{width}x{height} pixels, at most {limit} megapixels are decoded: `max_megapixels` sets the limit"
+    )]
     TooManyPixels {
         /// Width in pixels.
         width: u32,
         /// Height in pixels.
         height: u32,
+        /// The limit in millions of pixels.
+        limit: u64,
     },
     /// The file ends before the image does.
     #[error("the file is truncated")]

@@ -121,16 +121,9 @@ impl ImageFolder {
                 only_val: missing(&val_classes, &classes),
             });
         }
-        let list = |root: &Path| -> Result<_, DataError> {
-            let mut list = ImageList::new(root);
-            for (class, files) in classes.iter().zip(scan_classes(root, &classes)?) {
-                list.push_class(class, files);
-            }
-            Ok(list)
-        };
         Ok(Self {
-            train: list(train)?,
-            val: list(val)?,
+            train: ImageList::of_classes(train, &classes)?,
+            val: ImageList::of_classes(val, &classes)?,
             classes,
         })
     }
@@ -194,6 +187,30 @@ pub struct ImageList {
 }
 
 impl ImageList {
+    /// All images of `root/train/<class>/…` if there is such a folder, of `root/<class>/…`
+    /// otherwise.
+    ///
+    /// # Errors
+    ///
+    /// A missing folder, a file in its place, no classes, no images, and an empty class.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self, DataError> {
+        let mut root = root.as_ref().to_path_buf();
+        let mut classes = subfolders(&root)?;
+        if classes.iter().any(|name| name == "train") {
+            root.push("train");
+            classes = subfolders(&root)?;
+        }
+        Self::of_classes(&root, &classes)
+    }
+
+    fn of_classes(root: &Path, classes: &[String]) -> Result<Self, DataError> {
+        let mut list = Self::new(root);
+        for (class, files) in classes.iter().zip(scan_classes(root, classes)?) {
+            list.push_class(class, files);
+        }
+        Ok(list)
+    }
+
     fn new(root: &Path) -> Self {
         Self {
             root: root.to_path_buf(),

@@ -1,13 +1,13 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
-use burn::data::dataset::{Dataset, DatasetError};
+use burn::data::dataloader::{DataLoader, DataLoaderIterator};
+use burn::data::dataset::Dataset;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::ordered::Ordered;
-use super::{DataError, ImageDataset, ImageItem, Normalize, SkipReport};
+use super::batches::{Epoch, batches};
+use super::{DataError, ImageDataset, Normalize, Sampling, SkipReport};
 
 /// A batch of images on a device.
 #[derive(Clone, Debug)]
@@ -61,11 +61,15 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// Seed of the order of the images, another in each epoch; none leaves them in order.
     pub shuffle: Option<u64>,
+    /// How often an image comes in an epoch; other than once needs `shuffle`.
+    pub sampling: Sampling,
     /// Whether the last batch is left out if it is short.
     pub drop_last: bool,
-    /// Threads that decode; 0 decodes in the calling thread.
+    /// Threads that decode, beside one that puts batches on the device a step ahead; 0 does all in
+    /// the calling thread.
     pub workers: usize,
-    /// How many batches the workers may be ahead: the bound on memory.
+    /// How many batches the workers may be ahead: the bound on memory, one byte a value. Two
+    /// more are on the device.
     pub prefetch: usize,
     /// What the first `iter()` starts with.
     pub start: Position,
@@ -78,6 +82,7 @@ impl Default for LoaderConfig {
         Self {
             batch_size: 32,
             shuffle: None,
+            sampling: Sampling::Uniform,
             drop_last: false,
             workers: 2,
             prefetch: 2,
@@ -104,6 +109,15 @@ impl LoaderConfig {
         match self {
             Self { batch_size: 0, .. } => setting("batch_size", 0, "at least 1"),
             Self { workers, .. } if *workers > 256 => setting("workers", *workers, "0 to 256"),
+            Self {
+                sampling: Sampling::Balanced,
+                shuffle: None,
+                ..
+            } => Err(DataError::Setting {
+                field: "sampling",
+                value: "balanced".into(),
+                expected: "uniform where images are not shuffled",
+            }),
             _ => Ok(()),
         }
     }
@@ -200,27 +214,18 @@ impl DataLoader<ImageBatch> for ImageLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<ImageBatch> + 'a> {
         let position = self.position();
         self.set_position(Position::start_of(position.epoch + 1));
-        let dataset = self.dataset.clone().with_epoch(position.epoch);
-        let order = self.config.shuffle.map(|seed| dataset.shuffled(seed));
         let start = Position {
             image: position.image.min(self.part.len()),
             ..position
         };
-        let first = self.part.start + start.image;
-        let load = move |number: usize| {
-            let place = first + number;
-            let index = order.as_ref().map_or(place, |order| order[place]);
-            (index, dataset.load(index))
-        };
-        let ahead = self.config.prefetch.saturating_mul(self.config.batch_size);
-        let left = self.part.len() - start.image;
-        Box::new(Batches {
-            loader: self,
-            items: Ordered::new(left, self.config.workers, ahead, load),
+        batches(Epoch {
+            dataset: self.dataset.clone().with_epoch(position.epoch),
+            normalize: self.normalize.clone(),
+            config: self.config.clone(),
+            device: self.device.clone(),
+            part: self.part.clone(),
+            report: self.report.clone(),
             start,
-            batches: 0,
-            unreadable: 0,
-            ended: false,
         })
     }
 
@@ -243,121 +248,5 @@ impl DataLoader<ImageBatch> for ImageLoader {
         let end = self.part.end.min(self.part.start + end);
         loader.part = end.min(self.part.start + start)..end;
         Arc::new(loader)
-    }
-}
-
-/// What a batch is made of.
-#[derive(Default)]
-struct Items {
-    pixels: Vec<u8>,
-    targets: Vec<i32>,
-    indexes: Vec<usize>,
-}
-
-/// One epoch's batches.
-struct Batches<'a> {
-    loader: &'a ImageLoader,
-    items: Ordered<(usize, Result<ImageItem, DataError>)>,
-    /// Where these batches started in the epoch.
-    start: Position,
-    batches: usize,
-    unreadable: usize,
-    ended: bool,
-}
-
-impl Batches<'_> {
-    /// Where the next item to come is in the epoch.
-    fn reached(&self) -> Position {
-        Position {
-            image: self.start.image + self.items.taken(),
-            ..self.start
-        }
-    }
-
-    /// The next batch of readable items, shorter than `batch_size` only at the end.
-    fn next_items(&mut self) -> Result<Items, DataError> {
-        let batch_size = self.loader.config.batch_size;
-        let mut items = Items::default();
-        while items.targets.len() < batch_size {
-            let (index, item) = match self.items.next() {
-                Some(Ok(item)) => item,
-                Some(Err(message)) => return Err(DataError::WorkerPanicked { message }),
-                None => break,
-            };
-            match item {
-                Ok(item) => {
-                    if items.pixels.is_empty() {
-                        items.pixels.reserve_exact(batch_size * item.pixels.len());
-                    }
-                    items.pixels.extend_from_slice(&item.pixels);
-                    items.targets.push(item.target as i32);
-                    items.indexes.push(index);
-                }
-                Err(DataError::Unreadable { path, reason })
-                    if self.loader.config.on_unreadable == OnUnreadable::Skip =>
-                {
-                    self.unreadable += 1;
-                    self.loader.report.record(path, &reason);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(items)
-    }
-
-    fn next_batch(&mut self) -> Result<Option<ImageBatch>, DataError> {
-        let ImageLoader {
-            config,
-            normalize,
-            dataset,
-            device,
-            part,
-            ..
-        } = self.loader;
-        let items = self.next_items()?;
-        let short = items.targets.len() < config.batch_size;
-        if items.targets.is_empty() || (short && config.drop_last) {
-            // An epoch without a batch would make a run that does nothing look like a good one.
-            if self.batches == 0 && self.start.image == 0 && !part.is_empty() {
-                return Err(DataError::NoBatch {
-                    images: part.len(),
-                    unreadable: self.unreadable,
-                    batch_size: config.batch_size,
-                });
-            }
-            return Ok(None);
-        }
-        self.batches += 1;
-        Ok(Some(ImageBatch {
-            images: normalize.batch(items.pixels, dataset.size(), device),
-            targets: Tensor::from_data(items.targets.as_slice(), device),
-            indexes: items.indexes,
-            next: self.reached(),
-        }))
-    }
-}
-
-impl Iterator for Batches<'_> {
-    type Item = Result<ImageBatch, DatasetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let batch = self.next_batch().map_err(DatasetError::new).transpose();
-        self.ended = !matches!(batch, Some(Ok(_)));
-        batch
-    }
-}
-
-impl DataLoaderIterator<ImageBatch> for Batches<'_> {
-    fn progress(&self) -> Progress {
-        let total = self.loader.part.len();
-        let taken = self.reached().image;
-        // What cannot fill another batch is done with.
-        let rest_is_dropped =
-            self.loader.config.drop_last && total - taken < self.loader.config.batch_size;
-        let processed = if rest_is_dropped { total } else { taken };
-        Progress::new(processed, total, Some("items".to_string()))
     }
 }

@@ -8,15 +8,20 @@
 //! Given the seeds, the sequence of batches (content and order) depends on nothing else: not on
 //! the number of workers, not on timing, and not on where a run was resumed.
 
+mod ahead;
+mod batches;
 mod dataset;
 mod decode;
 mod error;
 mod folder;
+mod jpeg;
 mod loader;
 mod normalize;
+mod order;
 mod ordered;
 mod report;
 mod transform;
+mod workbench;
 
 pub use dataset::{ImageDataset, ImageItem};
 pub use decode::{MAX_MEGAPIXELS, decode_rgb, decode_rgb_bytes};
@@ -24,8 +29,12 @@ pub use error::{DataError, DecodeError};
 pub use folder::{ImageFolder, ImageList, SplitConfig, list_images};
 pub use loader::{ImageBatch, ImageLoader, LoaderConfig, OnUnreadable, Position};
 pub use normalize::Normalize;
+pub use order::Sampling;
 pub use report::SkipReport;
-pub use transform::{EvalTransform, Interpolation, TrainTransform, Transform};
+pub use transform::{
+    Augment, ColorJitter, EvalTransform, Interpolation, Policy, RandomErasing, TrainTransform,
+    Transform,
+};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -55,20 +55,34 @@ impl Normalize {
     pub fn batch(&self, pixels: Vec<u8>, size: usize, device: &Device) -> Tensor<4> {
         let batch = pixels.len() / (3 * size * size);
         let shape = [batch, 3, size, size];
-        // A quarter of the bytes travel to the device where it takes them as they are. Where the
-        // device is the CPU, this and one pass over floats take the same time: both are bound by
-        // fresh memory.
-        let pixels = if device.supports_dtype(DType::U8) {
-            let data = TensorData::new(pixels, shape);
-            Tensor::<4, Int>::from_data(data, (device, DType::U8)).float()
-        } else {
-            let values: Vec<_> = pixels.into_iter().map(f32::from).collect();
-            Tensor::from_data(TensorData::new(values, shape), device)
-        };
+        let scale = self.std.map(|std| 1.0 / (255.0 * std));
+        let shift: [f32; 3] = std::array::from_fn(|c| -self.mean[c] / self.std[c]);
+        // A quarter of the bytes travel to a device where that takes them as they are. On the
+        // CPU, one pass takes the place of three, each of which would need fresh memory.
+        if is_host(device) || !device.supports_dtype(DType::U8) {
+            let planes = pixels.chunks_exact(size * size).enumerate();
+            let mut values = Vec::with_capacity(pixels.len());
+            for (number, plane) in planes {
+                let (scale, shift) = (scale[number % 3], shift[number % 3]);
+                values.extend(plane.iter().map(|&pixel| f32::from(pixel) * scale + shift));
+            }
+            return Tensor::from_data(TensorData::new(values, shape), device);
+        }
+        let data = TensorData::new(pixels, shape);
+        let pixels = Tensor::<4, Int>::from_data(data, (device, DType::U8)).float();
         let per_channel =
             |values: [f32; 3]| Tensor::<1>::from_floats(values, device).reshape([1, 3, 1, 1]);
-        let scale = self.std.map(|std| 1.0 / (255.0 * std));
-        let shift = std::array::from_fn(|c| -self.mean[c] / self.std[c]);
         pixels * per_channel(scale) + per_channel(shift)
+    }
+}
+
+/// Whether a device computes in this process, in ordinary memory.
+fn is_host(device: &Device) -> bool {
+    match device.clone().without_autodiff().as_dispatch() {
+        #[cfg(feature = "flex")]
+        burn::backend::DispatchDevice::Flex(_) => true,
+        #[cfg(feature = "ndarray")]
+        burn::backend::DispatchDevice::NdArray(_) => true,
+        _ => false,
     }
 }

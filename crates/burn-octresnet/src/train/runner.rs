@@ -339,6 +339,7 @@ impl Training {
             Transform::Train(self.recipe.data.train.clone()),
             LoaderConfig {
                 shuffle: Some(self.recipe.seed),
+                sampling: self.recipe.data.sampling,
                 // A short batch would weigh its images more and disturb the batch statistics; but
                 // a folder smaller than one batch has no other.
                 drop_last: self.folder.train.len() >= batch_size,
@@ -359,7 +360,8 @@ impl Training {
         transform: Transform,
         config: LoaderConfig,
     ) -> Result<ImageLoader, TrainError> {
-        let dataset = ImageDataset::new(images.clone(), transform, self.recipe.seed)?;
+        let dataset = ImageDataset::new(images.clone(), transform, self.recipe.seed)?
+            .with_max_megapixels(self.recipe.data.max_megapixels);
         let normalize = self.recipe.data.normalize.clone();
         Ok(ImageLoader::new(dataset, normalize, config, &self.device)?)
     }

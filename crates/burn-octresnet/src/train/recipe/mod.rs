@@ -13,7 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{DeviceName, OptimizerConfig, ScheduleConfig, TrainError, session::layer_names};
 use crate::{
-    data::{EvalTransform, ImageFolder, Normalize, OnUnreadable, SplitConfig, TrainTransform},
+    data::{
+        EvalTransform, ImageFolder, MAX_MEGAPIXELS, Normalize, OnUnreadable, Sampling, SplitConfig,
+        TrainTransform,
+    },
     model::{Alpha, Arch, OctResNetConfig, Stem},
 };
 
@@ -134,6 +137,10 @@ pub struct DataRecipe {
     pub workers: usize,
     /// What to do about an image that cannot be read.
     pub on_unreadable: OnUnreadable,
+    /// Largest image that is read, in millions of pixels; a larger one counts as unreadable.
+    pub max_megapixels: u64,
+    /// How often an image to train on comes in an epoch.
+    pub sampling: Sampling,
 }
 
 impl DataRecipe {
@@ -203,6 +210,12 @@ impl Recipe {
         data.val.validate().map_err(section("data.val"))?;
         (data.normalize.validate()).map_err(section("data.normalize"))?;
         self.loader().validate().map_err(section("data"))?;
+        TrainError::check(
+            data.max_megapixels > 0,
+            "data.max_megapixels",
+            data.max_megapixels,
+            "at least 1",
+        )?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
         TrainError::check(
@@ -346,6 +359,8 @@ impl Default for DataRecipe {
             batch_size: 16,
             workers: 2,
             on_unreadable: OnUnreadable::Skip,
+            max_megapixels: MAX_MEGAPIXELS,
+            sampling: Sampling::Uniform,
         }
     }
 }

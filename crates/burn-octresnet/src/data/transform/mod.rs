@@ -1,12 +1,17 @@
-use std::cell::RefCell;
+//! What is done to a decoded image: crop, resize, flip, augment.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+mod augment;
+mod pixels;
+
+pub use augment::{Augment, ColorJitter, Policy, RandomErasing};
+
+use fast_image_resize::{FilterType, ResizeAlg};
 use image::RgbImage;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::DataError;
+use super::workbench::Workbench;
+use super::{DataError, Purpose, random_stream};
 
 /// How pixels between pixels are computed. All but `nearest` average over the source pixels that
 /// fall together when an image shrinks (torchvision's `antialias`).
@@ -25,7 +30,7 @@ pub enum Interpolation {
 }
 
 impl Interpolation {
-    fn algorithm(self) -> ResizeAlg {
+    pub(super) fn algorithm(self) -> ResizeAlg {
         match self {
             Self::Nearest => ResizeAlg::Nearest,
             Self::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
@@ -33,9 +38,20 @@ impl Interpolation {
             Self::Lanczos => ResizeAlg::Convolution(FilterType::Lanczos3),
         }
     }
+
+    /// How far from its place a pixel is looked at, in pixels of the larger grid.
+    fn reach(self) -> f64 {
+        match self {
+            Self::Nearest => 0.0,
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
 }
 
-/// Training transform: torchvision's `RandomResizedCrop` and `RandomHorizontalFlip`.
+/// Training transform: torchvision's `RandomResizedCrop` and `RandomHorizontalFlip`, then
+/// [`Augment`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainTransform {
@@ -49,6 +65,8 @@ pub struct TrainTransform {
     pub hflip: f32,
     /// Filter of the resampling.
     pub interpolation: Interpolation,
+    /// What else happens at random, after the crop.
+    pub augment: Augment,
 }
 
 impl Default for TrainTransform {
@@ -59,6 +77,7 @@ impl Default for TrainTransform {
             ratio: [3.0 / 4.0, 4.0 / 3.0],
             hflip: 0.5,
             interpolation: Interpolation::Bilinear,
+            augment: Augment::default(),
         }
     }
 }
@@ -87,10 +106,11 @@ impl TrainTransform {
             (0.0..=1.0).contains(&self.hflip),
             ("hflip", &self.hflip),
             "a probability, 0 to 1",
-        )
+        )?;
+        self.augment.validate()
     }
 
-    /// Crops, resizes and flips at random.
+    /// Crops, resizes, flips and augments at random.
     ///
     /// Returns `[3, size, size]` in planar order. For a given state of `rng` and a given image
     /// size the choice is the same.
@@ -99,9 +119,7 @@ impl TrainTransform {
     ///
     /// [`DataError::Resize`], which valid settings do not lead to.
     pub fn apply<R: Rng>(&self, image: &RgbImage, rng: &mut R) -> Result<Vec<u8>, DataError> {
-        let crop = self.crop(image.width(), image.height(), rng);
-        let flip = rng.random::<f32>() < self.hflip;
-        resample(image, crop, self.size, self.interpolation, flip)
+        Transform::Train(self.clone()).apply(image, rng)
     }
 
     /// Left, top, width and height of a random crop of a `width`×`height` image.
@@ -173,8 +191,9 @@ impl EvalTransform {
     ///
     /// [`DataError::Resize`], which valid settings do not lead to.
     pub fn apply(&self, image: &RgbImage) -> Result<Vec<u8>, DataError> {
-        let crop = self.crop(image.width(), image.height());
-        resample(image, crop, self.size, self.interpolation, false)
+        // Nothing is drawn from it.
+        let mut rng = random_stream(0, Purpose::Augment, 0, 0);
+        Transform::Eval(self.clone()).apply(image, &mut rng)
     }
 
     /// Left, top, width and height, in source pixels, of what is seen after resizing to whole
@@ -230,64 +249,58 @@ impl Transform {
     ///
     /// [`DataError::Resize`], which valid settings do not lead to.
     pub fn apply<R: Rng>(&self, image: &RgbImage, rng: &mut R) -> Result<Vec<u8>, DataError> {
+        let size = [image.width(), image.height()];
+        Workbench::new().transform(image, size, self, rng)
+    }
+
+    /// Draws what is looked at of an image of `[width, height]` pixels.
+    pub(super) fn view<R: Rng>(&self, [width, height]: [u32; 2], rng: &mut R) -> View {
         match self {
-            Self::Train(transform) => transform.apply(image, rng),
-            Self::Eval(transform) => transform.apply(image),
+            Self::Train(transform) => View {
+                crop: transform.crop(width, height, rng),
+                flip: rng.random::<f32>() < transform.hflip,
+            },
+            Self::Eval(transform) => View {
+                crop: transform.crop(width, height),
+                flip: false,
+            },
+        }
+    }
+
+    /// How many rows of an image of `height` rows have to be known to resize a view.
+    pub(super) fn rows(&self, view: &View, height: u32) -> u32 {
+        let [_, top, _, crop_height] = view.crop;
+        let scale = (crop_height / self.size() as f64).max(1.0);
+        let last = top + crop_height + self.interpolation().reach() * scale;
+        height.min(last.ceil() as u32 + 1)
+    }
+
+    /// Filter of the resampling.
+    pub(super) fn interpolation(&self) -> Interpolation {
+        match self {
+            Self::Train(transform) => transform.interpolation,
+            Self::Eval(transform) => transform.interpolation,
         }
     }
 }
 
-/// Crops to `[left, top, width, height]` while resizing to `size`×`size`, and puts the result in
-/// planar order, mirrored if `flip`.
-fn resample(
-    image: &RgbImage,
-    [left, top, width, height]: [f64; 4],
-    size: usize,
-    interpolation: Interpolation,
-    flip: bool,
-) -> Result<Vec<u8>, DataError> {
-    thread_local! {
-        // Keeps its buffers from image to image.
-        static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
-    }
-    let [w, h] = [image.width(), image.height()].map(f64::from);
-    // Rounding may have left the box a hair's breadth outside.
-    let [left, top] = [left.clamp(0.0, w), top.clamp(0.0, h)];
-    let options = ResizeOptions::new()
-        .resize_alg(interpolation.algorithm())
-        .crop(left, top, width.min(w - left), height.min(h - top));
-    let source = ImageRef::new(image.width(), image.height(), image, PixelType::U8x3)
-        .expect("an RgbImage holds three bytes per pixel");
-    let mut resized = Image::new(size as u32, size as u32, PixelType::U8x3);
-    RESIZER
-        .with_borrow_mut(|resizer| resizer.resize(&source, &mut resized, &options))
-        .map_err(|reason| DataError::Resize {
-            width: image.width(),
-            height: image.height(),
-            reason,
-        })?;
-    Ok(to_planar(resized.buffer(), size, flip))
+/// What is looked at of an image.
+pub(super) struct View {
+    /// Left, top, width and height in pixels.
+    crop: [f64; 4],
+    /// Whether it is mirrored.
+    pub flip: bool,
 }
 
-/// `[height, width, 3]` to `[3, height, width]`.
-fn to_planar(pixels: &[u8], size: usize, flip: bool) -> Vec<u8> {
-    let mut planes = vec![0; 3 * size * size];
-    let (red, rest) = planes.split_at_mut(size * size);
-    let (green, blue) = rest.split_at_mut(size * size);
-    let rows = (red.chunks_exact_mut(size))
-        .zip(green.chunks_exact_mut(size))
-        .zip(blue.chunks_exact_mut(size));
-    for (((red, green), blue), row) in rows.zip(pixels.chunks_exact(3 * size)) {
-        let columns = red.iter_mut().zip(green).zip(blue);
-        let set = |(((r, g), b), pixel): (((&mut u8, &mut u8), &mut u8), &[u8])| {
-            (*r, *g, *b) = (pixel[0], pixel[1], pixel[2]);
-        };
-        match flip {
-            false => columns.zip(row.chunks_exact(3)).for_each(set),
-            true => columns.zip(row.chunks_exact(3).rev()).for_each(set),
-        }
+impl View {
+    /// The crop in an image of which the first rows are there; rounding may have left it a hair's
+    /// breadth outside.
+    pub fn within(&self, [width, rows]: [u32; 2]) -> [f64; 4] {
+        let [w, h] = [width, rows].map(f64::from);
+        let [left, top, width, height] = self.crop;
+        let [left, top] = [left.clamp(0.0, w), top.clamp(0.0, h)];
+        [left, top, width.min(w - left), height.min(h - top)]
     }
-    planes
 }
 
 fn check_size(size: usize) -> Result<(), DataError> {
@@ -299,7 +312,7 @@ fn check_size(size: usize) -> Result<(), DataError> {
 }
 
 /// An error about the setting `field` unless it is `good`.
-pub(super) fn check(
+pub(in crate::data) fn check(
     good: bool,
     (field, value): (&'static str, &dyn std::fmt::Debug),
     expected: &'static str,
