@@ -1,11 +1,10 @@
-use std::fs::{self, DirEntry};
-use std::io::ErrorKind;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use image::ImageFormat;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use super::listing::{Lister, listing_error};
 use super::{DataError, Purpose, random_stream};
 
 /// How a folder without `train` and `val` is split.
@@ -53,19 +52,41 @@ impl ImageFolder {
     /// `val` with different classes, a class of one image that would have to be split, and an
     /// impossible `val_fraction`.
     pub fn open(root: impl AsRef<Path>, split: &SplitConfig) -> Result<Self, DataError> {
-        let root = root.as_ref();
-        let top = subfolders(root)?;
+        Self::open_with(&mut Lister::default(), root.as_ref(), split)
+    }
+
+    /// Indexes `root` like [`open`](Self::open), and remembers in the file `cache` what its folders
+    /// hold: next time only those that have changed are read.
+    ///
+    /// A cache that is damaged, or cannot be written, is warned of and does no harm.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    pub fn open_cached(
+        root: impl AsRef<Path>,
+        split: &SplitConfig,
+        cache: impl AsRef<Path>,
+    ) -> Result<Self, DataError> {
+        let mut lister = Lister::with_cache(cache.as_ref());
+        let folder = Self::open_with(&mut lister, root.as_ref(), split)?;
+        lister.save();
+        Ok(folder)
+    }
+
+    fn open_with(lister: &mut Lister, root: &Path, split: &SplitConfig) -> Result<Self, DataError> {
+        let top = lister.list(root)?.folders;
         let train = root.join("train");
         if top.iter().any(|name| name == "train") {
             if let Some(val) = validation_name(&top) {
-                return Self::from_pair(&train, &root.join(val));
+                return Self::from_pair(lister, &train, &root.join(val));
             }
             // Without sub-folders, `train` is a class like any other: the railway kind.
-            if !subfolders(&train)?.is_empty() {
+            if !lister.list(&train)?.folders.is_empty() {
                 return Err(DataError::MissingVal { path: root.into() });
             }
         }
-        Self::from_split(root, top, split)
+        Self::from_split(lister, root, top, split)
     }
 
     /// Indexes a folder to evaluate a model on: `root/val/<class>/…` (or `validation`) if there
@@ -79,12 +100,13 @@ impl ImageFolder {
     /// class folders that are not in `classes`.
     pub fn open_eval(root: impl AsRef<Path>, classes: &[String]) -> Result<ImageList, DataError> {
         let mut root = root.as_ref().to_path_buf();
-        let mut found = subfolders(&root)?;
+        let lister = &mut Lister::default();
+        let mut found = lister.list(&root)?.folders;
         // A model may know a class of this name.
         let val = validation_name(&found).filter(|&val| !classes.iter().any(|c| c == val));
         if let Some(val) = val {
             root.push(val);
-            found = subfolders(&root)?;
+            found = lister.list(&root)?.folders;
         }
         let unknown: Vec<_> = (found.iter().filter(|name| !classes.contains(name)))
             .cloned()
@@ -96,7 +118,7 @@ impl ImageFolder {
                 known: classes.to_vec(),
             });
         }
-        let mut files = scan_classes(&root, &found)?;
+        let mut files = scan_classes(lister, &root, &found)?;
         let mut list = ImageList::new(&root);
         for class in classes {
             let files = match found.binary_search(class) {
@@ -108,9 +130,9 @@ impl ImageFolder {
         Ok(list)
     }
 
-    fn from_pair(train: &Path, val: &Path) -> Result<Self, DataError> {
-        let classes = subfolders(train)?;
-        let val_classes = subfolders(val)?;
+    fn from_pair(lister: &mut Lister, train: &Path, val: &Path) -> Result<Self, DataError> {
+        let classes = lister.list(train)?.folders;
+        let val_classes = lister.list(val)?.folders;
         if classes != val_classes {
             let missing = |from: &[String], among: &[String]| {
                 let missing = from.iter().filter(|name| !among.contains(name));
@@ -122,13 +144,14 @@ impl ImageFolder {
             });
         }
         Ok(Self {
-            train: ImageList::of_classes(train, &classes)?,
-            val: ImageList::of_classes(val, &classes)?,
+            train: ImageList::of_classes(lister, train, &classes)?,
+            val: ImageList::of_classes(lister, val, &classes)?,
             classes,
         })
     }
 
     fn from_split(
+        lister: &mut Lister,
         root: &Path,
         classes: Vec<String>,
         split: &SplitConfig,
@@ -141,7 +164,7 @@ impl ImageFolder {
             });
         }
         let (mut train, mut val) = (ImageList::new(root), ImageList::new(root));
-        let scanned = scan_classes(root, &classes)?;
+        let scanned = scan_classes(lister, root, &classes)?;
         for (number, (class, mut files)) in classes.iter().zip(scanned).enumerate() {
             if files.len() < 2 {
                 return Err(DataError::SplitTooSmall {
@@ -195,17 +218,18 @@ impl ImageList {
     /// A missing folder, a file in its place, no classes, no images, and an empty class.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, DataError> {
         let mut root = root.as_ref().to_path_buf();
-        let mut classes = subfolders(&root)?;
+        let lister = &mut Lister::default();
+        let mut classes = lister.list(&root)?.folders;
         if classes.iter().any(|name| name == "train") {
             root.push("train");
-            classes = subfolders(&root)?;
+            classes = lister.list(&root)?.folders;
         }
-        Self::of_classes(&root, &classes)
+        Self::of_classes(lister, &root, &classes)
     }
 
-    fn of_classes(root: &Path, classes: &[String]) -> Result<Self, DataError> {
+    fn of_classes(lister: &mut Lister, root: &Path, classes: &[String]) -> Result<Self, DataError> {
         let mut list = Self::new(root);
-        for (class, files) in classes.iter().zip(scan_classes(root, classes)?) {
+        for (class, files) in classes.iter().zip(scan_classes(lister, root, classes)?) {
             list.push_class(class, files);
         }
         Ok(list)
@@ -289,7 +313,7 @@ pub fn list_images(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, DataError> {
         Ok(_) => return Ok(vec![path.to_path_buf()]),
         Err(source) => return Err(listing_error(path, source)),
     }
-    let files = scan(path)?;
+    let files = scan(&mut Lister::default(), path)?;
     if files.is_empty() {
         return Err(DataError::NoImages { path: path.into() });
     }
@@ -303,11 +327,15 @@ fn validation_name(names: &[String]) -> Option<&'static str> {
 }
 
 /// The images of each class, sorted by name.
-fn scan_classes(root: &Path, classes: &[String]) -> Result<Vec<Vec<String>>, DataError> {
+fn scan_classes(
+    lister: &mut Lister,
+    root: &Path,
+    classes: &[String],
+) -> Result<Vec<Vec<String>>, DataError> {
     if classes.is_empty() {
         return Err(DataError::NoClasses { path: root.into() });
     }
-    let files = classes.iter().map(|class| scan(&root.join(class)));
+    let files = classes.iter().map(|class| scan(lister, &root.join(class)));
     let files = files.collect::<Result<Vec<_>, _>>()?;
     if files.iter().all(Vec::is_empty) {
         return Err(DataError::NoImagesInClasses {
@@ -324,88 +352,19 @@ fn scan_classes(root: &Path, classes: &[String]) -> Result<Vec<Vec<String>>, Dat
     Ok(files)
 }
 
-/// Names of the folders in `root`, sorted.
-fn subfolders(root: &Path) -> Result<Vec<String>, DataError> {
-    let mut names = Vec::new();
-    visit(root, |name, entry| {
-        if is_folder(entry) {
-            names.push(name.to_string());
-        }
-    })?;
-    names.sort_unstable();
-    Ok(names)
-}
-
 /// Images in `root` and below as paths relative to it, sorted.
-fn scan(root: &Path) -> Result<Vec<String>, DataError> {
+fn scan(lister: &mut Lister, root: &Path) -> Result<Vec<String>, DataError> {
     let mut files = Vec::new();
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
-        let here = root.join(&folder);
-        visit(&here, |name, entry| {
-            let relative = match folder.as_str() {
-                "" => name.to_string(),
-                folder => format!("{folder}/{name}"),
-            };
-            if is_folder(entry) {
-                if !leads_back(&here, entry) {
-                    folders.push(relative);
-                }
-            } else if is_image(name, entry) {
-                files.push(relative);
-            }
-        })?;
+        let relative = |name: String| match folder.as_str() {
+            "" => name,
+            folder => format!("{folder}/{name}"),
+        };
+        let listing = lister.list(&root.join(&folder))?;
+        files.extend(listing.images.into_iter().map(relative));
+        folders.extend(listing.folders.into_iter().map(relative));
     }
     files.sort_unstable();
     Ok(files)
-}
-
-/// Calls `see` for every entry of a folder that is not hidden.
-fn visit(folder: &Path, mut see: impl FnMut(&str, &DirEntry)) -> Result<(), DataError> {
-    for entry in fs::read_dir(folder).map_err(|source| listing_error(folder, source))? {
-        let entry = entry.map_err(|source| listing_error(folder, source))?;
-        let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        match name.to_str() {
-            Some(name) => see(name, &entry),
-            None => return Err(DataError::NameNotUtf8 { path: entry.path() }),
-        }
-    }
-    Ok(())
-}
-
-/// Whether an entry is a folder or a link to one. Only links cost a system call.
-fn is_folder(entry: &DirEntry) -> bool {
-    match entry.file_type() {
-        Ok(kind) if kind.is_symlink() => entry.path().is_dir(),
-        Ok(kind) => kind.is_dir(),
-        Err(_) => false,
-    }
-}
-
-/// Whether an entry is a file, by its extension an image. Opening a pipe would wait for ever, and
-/// a dangling link is left to be reported as unreadable.
-fn is_image(name: &str, entry: &DirEntry) -> bool {
-    ImageFormat::from_path(name).is_ok_and(|format| format.reading_enabled())
-        && (entry.file_type()).is_ok_and(|kind| kind.is_file() || kind.is_symlink())
-}
-
-/// Whether an entry is a link to a folder that contains it, and would be walked for ever.
-fn leads_back(here: &Path, entry: &DirEntry) -> bool {
-    entry.file_type().is_ok_and(|kind| kind.is_symlink())
-        && match (here.canonicalize(), entry.path().canonicalize()) {
-            (Ok(here), Ok(target)) => here.starts_with(target),
-            _ => false,
-        }
-}
-
-fn listing_error(path: &Path, source: std::io::Error) -> DataError {
-    let path = path.to_path_buf();
-    match source.kind() {
-        ErrorKind::NotFound => DataError::NotFound { path },
-        ErrorKind::NotADirectory => DataError::NotAFolder { path },
-        _ => DataError::Io { path, source },
-    }
 }

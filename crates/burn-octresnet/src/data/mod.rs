@@ -15,6 +15,7 @@ mod decode;
 mod error;
 mod folder;
 mod jpeg;
+mod listing;
 mod loader;
 mod normalize;
 mod order;

@@ -77,7 +77,8 @@ impl TrainedModel {
         let total = images.len();
         let transform = Transform::Eval(self.recipe.data.val.clone());
         let loader = ImageLoader::new(
-            ImageDataset::new(images, transform, self.recipe.seed)?,
+            ImageDataset::new(images, transform, self.recipe.seed)?
+                .with_max_megapixels(self.recipe.data.max_megapixels),
             self.recipe.data.normalize.clone(),
             self.recipe.loader(),
             &self.device,

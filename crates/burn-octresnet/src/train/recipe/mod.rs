@@ -123,6 +123,9 @@ pub struct DataRecipe {
     /// The folder: `train/<class>/…` and `val/<class>/…`, or `<class>/…`, which is split. A
     /// relative path is seen from the current directory.
     pub path: PathBuf,
+    /// A file to remember in what the folders hold, so that next time only those that have changed
+    /// are listed; none lists all. For slow disks and millions of images.
+    pub index: Option<PathBuf>,
     /// Share of each class that is validated on, where the folder has to be split.
     pub val_fraction: f64,
     /// What is done to images to train on.
@@ -155,7 +158,10 @@ impl DataRecipe {
             val_fraction: self.val_fraction,
             seed,
         };
-        Ok(ImageFolder::open(&self.path, &split)?)
+        Ok(match &self.index {
+            Some(index) => ImageFolder::open_cached(&self.path, &split, index)?,
+            None => ImageFolder::open(&self.path, &split)?,
+        })
     }
 
     fn check_exists(&self) -> Result<(), TrainError> {
@@ -300,6 +306,7 @@ impl Recipe {
             output: None,
             data: DataRecipe {
                 path: PathBuf::new(),
+                index: None,
                 workers: 0,
                 on_unreadable: OnUnreadable::Skip,
                 ..recipe.data.clone()
@@ -343,6 +350,7 @@ impl Default for DataRecipe {
     fn default() -> Self {
         Self {
             path: "examples/data/emoji".into(),
+            index: None,
             val_fraction: 0.2,
             train: TrainTransform {
                 size: 64,
