@@ -4,7 +4,7 @@
 //! Usage: engine_train [threads] [batch] [repeats]
 
 use burn_octconv::engine::Isa;
-use burn_octconv::engine::train::norm::{Norm, NormGradients, Statistics};
+use burn_octconv::engine::train::norm::{Forward, Norm, ParameterGradients, Residual, Statistics};
 use burn_octconv::engine::train::{
     Gradients, OctConv, OctWeights, Workspace, octconv2d_backward, octconv2d_forward,
 };
@@ -175,7 +175,7 @@ fn main() {
                         gamma: &ones,
                         beta: &ones,
                         epsilon: 1e-5,
-                        relu: true,
+                        bounds: [0.0, f32::INFINITY],
                     };
                     let (mut dg, mut db) = (ones.clone(), ones.clone());
                     let (mut z, mut dz) = (y[g].clone(), y[g].clone());
@@ -183,11 +183,12 @@ fn main() {
                     let mut t = [vec![], vec![]];
                     for _ in 0..repeats {
                         let start = now();
-                        norm.forward(isa, &y[g], None, &mut z, &mut s);
+                        norm.forward(isa, &y[g], Residual::None, &mut z, &mut s);
                         t[0].push(now() - start);
                         let start = now();
-                        let to = NormGradients { x: &mut dz, residual: None, gamma: &mut dg, beta: &mut db };
-                        norm.backward(isa, &y[g], &z, &dy[g], &s, to);
+                        let to = ParameterGradients { gamma: &mut dg, beta: &mut db };
+                        let forward = Forward { y: Some(&z), statistics: &s };
+                        norm.backward(isa, &y[g], forward, &mut dz, to);
                         t[1].push(now() - start);
                     }
                     (0..2).for_each(|i| norm_times[i] += shortest(&t[i]));

@@ -205,17 +205,23 @@ impl OctFeatures {
         other: Self,
         f: impl Fn(Tensor<4>, Tensor<4>) -> Tensor<4>,
     ) -> Result<Self, FeatureError> {
-        if self.shapes() != other.shapes() {
-            return Err(FeatureError::Mismatch {
-                left: self.describe(),
-                right: other.describe(),
-            });
-        }
+        self.check_same(&other)?;
         let join = |a: Option<_>, b: Option<_>| a.zip(b).map(|(a, b)| f(a, b));
         Ok(Self {
             high: join(self.high, other.high),
             low: join(self.low, other.low),
             size: self.size,
+        })
+    }
+
+    /// Whether `other` has the same groups and shapes.
+    pub(crate) fn check_same(&self, other: &Self) -> Result<(), FeatureError> {
+        if self.shapes() == other.shapes() {
+            return Ok(());
+        }
+        Err(FeatureError::Mismatch {
+            left: self.describe(),
+            right: other.describe(),
         })
     }
 

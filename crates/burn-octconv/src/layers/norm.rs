@@ -10,7 +10,10 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use crate::{ChannelSplit, FeatureError, OctConvError, OctFeatures};
+use crate::{
+    ChannelSplit, FeatureError, OctConvError, OctFeatures,
+    ops::norm::{Activation, batch_norm},
+};
 
 /// A norm over the channels of one frequency group: what [`OctNorm`] applies to each.
 pub trait ChannelNorm: Module {
@@ -19,6 +22,21 @@ pub trait ChannelNorm: Module {
 
     /// Normalises `[batch, channels, height, width]`; the shape does not change.
     fn normalize(&self, input: Tensor<4>) -> Tensor<4>;
+
+    /// Normalises, adds `residual`, and applies `activation`: what often follows a norm, in one
+    /// operation where there is one.
+    fn normalize_with(
+        &self,
+        input: Tensor<4>,
+        residual: Option<Tensor<4>>,
+        activation: Activation,
+    ) -> Tensor<4> {
+        let y = self.normalize(input);
+        activation.forward(match residual {
+            Some(residual) => y + residual,
+            None => y,
+        })
+    }
 }
 
 impl ChannelNorm for BatchNorm {
@@ -27,7 +45,16 @@ impl ChannelNorm for BatchNorm {
     }
 
     fn normalize(&self, input: Tensor<4>) -> Tensor<4> {
-        self.forward(input)
+        self.normalize_with(input, None, Activation::Identity)
+    }
+
+    fn normalize_with(
+        &self,
+        input: Tensor<4>,
+        residual: Option<Tensor<4>>,
+        activation: Activation,
+    ) -> Tensor<4> {
+        batch_norm(self, input, residual, activation)
     }
 }
 
@@ -46,6 +73,7 @@ impl ChannelNorm for Normalization {
                 let input = input.permute([0, 2, 3, 1]);
                 self.forward(input).permute([0, 3, 1, 2])
             }
+            Self::Batch(norm) => norm.normalize(input),
             norm => norm.forward(input),
         }
     }
@@ -79,13 +107,47 @@ impl<M: ChannelNorm> OctNorm<M> {
     ///
     /// If the groups of the input are not those that the layer was built for.
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
+        self.forward_with(input, None, Activation::Identity)
+    }
+
+    /// Normalises both groups, adds `residual` if there is one, and applies `activation`. The
+    /// same as doing so step by step; in training on Flex a batch norm does it in one operation,
+    /// in less time and memory.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_octconv::{OctBatchNormConfig, OctFeatures, ops::norm::Activation};
+    ///
+    /// let device = Device::default();
+    /// let norm = OctBatchNormConfig::new(8).init(&device);
+    /// let x = OctFeatures::split(Tensor::ones([1, 8, 6, 6], &device), 0.5);
+    /// let y = norm.forward_with(x.clone(), Some(x), Activation::Relu);
+    /// assert_eq!(y.channels(), [4, 4]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the groups of the input are not those that the layer was built for, or the residual
+    /// does not have the shapes of the input.
+    pub fn forward_with(
+        &self,
+        input: OctFeatures,
+        residual: Option<OctFeatures>,
+        activation: Activation,
+    ) -> OctFeatures {
         self.check(&input).unwrap_or_else(|e| panic!("{e}"));
+        if let Some(residual) = &residual {
+            input.check_same(residual).unwrap_or_else(|e| panic!("{e}"));
+        }
         let size = input.size();
         let (high, low) = input.into_parts();
-        let normalize = |x: Option<_>, norm: &Option<M>| {
-            x.zip(norm.as_ref()).map(|(x, norm)| norm.normalize(x))
+        let (residual_high, residual_low) = residual.map_or((None, None), OctFeatures::into_parts);
+        let normalize = |x: Option<_>, residual, norm: &Option<M>| {
+            x.zip(norm.as_ref())
+                .map(|(x, norm)| norm.normalize_with(x, residual, activation))
         };
-        let (high, low) = (normalize(high, &self.high), normalize(low, &self.low));
+        let high = normalize(high, residual_high, &self.high);
+        let low = normalize(low, residual_low, &self.low);
         OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
     }
 

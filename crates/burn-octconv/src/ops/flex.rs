@@ -5,6 +5,8 @@
 //! autodiff knows operations with one result, and an operation for each group keeps either usable
 //! without the other.
 
+pub(super) mod norm;
+
 use std::cell::RefCell;
 
 use burn::{

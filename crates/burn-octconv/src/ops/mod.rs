@@ -8,9 +8,13 @@
 pub mod composed;
 #[cfg(feature = "flex")]
 mod flex;
+pub mod norm;
 pub mod resample;
 
-use burn::tensor::Tensor;
+use burn::{
+    nn::{PaddingConfig2d, conv::Conv2d},
+    tensor::Tensor,
+};
 
 use crate::{Downsample, OctFeatures, Upsample};
 
@@ -84,4 +88,50 @@ pub fn octconv2d(
         return flex::octconv2d(features, kernels, &geometry);
     }
     composed::octconv2d(features, kernels, options)
+}
+
+/// Computes a vanilla convolution: what [`Conv2d::forward`] computes, by an engine where there is
+/// one.
+///
+/// # Panics
+///
+/// Where [`Conv2d::forward`] panics.
+pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if let Some(options) = vanilla_options(conv)
+        && x.dims()[1] == conv.weight.dims()[1] * conv.groups
+    {
+        let features = OctFeatures::from_high(x.clone());
+        let kernels = OctKernels {
+            h2h: Some(conv.weight.val()),
+            bias_high: conv.bias.as_ref().map(|bias| bias.val()),
+            ..OctKernels::default()
+        };
+        if let Some(geometry) = flex::geometry(&features, &kernels, &options) {
+            return flex::octconv2d(features, kernels, &geometry).into_high();
+        }
+    }
+    conv.forward(x)
+}
+
+/// The options of a convolution whose stride and padding are alike on both axes and both sides.
+#[cfg(feature = "flex")]
+fn vanilla_options(conv: &Conv2d) -> Option<OctConvOptions> {
+    let [stride, across] = conv.stride;
+    let (padding, same) = match &conv.padding {
+        PaddingConfig2d::Valid => ([(0, 0); 2], false),
+        &PaddingConfig2d::Explicit(top, left, bottom, right) => {
+            ([(top, bottom), (left, right)], false)
+        }
+        PaddingConfig2d::Same => return None,
+    };
+    (stride == across).then(|| OctConvOptions {
+        stride,
+        strided: stride == 2,
+        padding,
+        same,
+        dilation: conv.dilation,
+        downsample: Downsample::Average,
+        upsample: Upsample::Nearest,
+    })
 }

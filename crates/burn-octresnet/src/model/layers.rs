@@ -6,11 +6,15 @@ use burn::{
         BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig},
     },
-    tensor::{Device, Tensor, activation::relu},
+    tensor::{Device, Tensor},
 };
 use burn_octconv::{
     ChannelSplit, Cost, OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig, OctConvError,
-    OctFeatures, OctSqueezeExcite, OctSqueezeExciteConfig,
+    OctSqueezeExcite, OctSqueezeExciteConfig,
+    ops::{
+        conv2d,
+        norm::{Activation, batch_norm},
+    },
 };
 
 use super::LayerCost;
@@ -269,7 +273,16 @@ impl ConvNorm {
     /// - input: `[batch, channels_in, height, width]`
     /// - output: `[batch, channels_out, ⌈height / stride⌉, ⌈width / stride⌉]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.bn.forward(self.conv.forward(input))
+        self.forward_with(input, Activation::Identity)
+    }
+
+    /// Convolves, normalises and applies an activation.
+    ///
+    /// # Shapes
+    ///
+    /// As [`ConvNorm::forward`].
+    pub fn forward_with(&self, input: Tensor<4>, activation: Activation) -> Tensor<4> {
+        batch_norm(&self.bn, conv2d(&self.conv, input), None, activation)
     }
 }
 
@@ -282,17 +295,11 @@ pub enum Rectifier {
     Relu6,
 }
 
-impl Rectifier {
-    /// Applies the activation to a plain tensor.
-    pub fn forward(self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Relu => relu(x),
-            Self::Relu6 => x.clamp(0.0, 6.0),
+impl From<Rectifier> for Activation {
+    fn from(rectifier: Rectifier) -> Self {
+        match rectifier {
+            Rectifier::Relu => Self::Relu,
+            Rectifier::Relu6 => Self::Relu6,
         }
-    }
-
-    /// Applies the activation to both frequencies.
-    pub fn forward_oct(self, x: OctFeatures) -> OctFeatures {
-        x.map(|x| self.forward(x))
     }
 }

@@ -4,7 +4,10 @@ use burn::{
     nn::{BatchNorm, Linear, LinearConfig, PaddingConfig2d, conv::Conv2d},
     tensor::{Device, Tensor},
 };
-use burn_octconv::{OctConvError, OctFeatures};
+use burn_octconv::{
+    OctConvError, OctFeatures,
+    ops::{conv2d, norm::batch_norm},
+};
 
 use super::{
     Block, ConvNorm, LayerCost, ModelError, Rectifier, Residual,
@@ -61,12 +64,13 @@ impl OctResNet {
         let x = self.stem(images);
         let x = self.stages().iter().fold(x, |x, blocks| run(blocks, x));
         let x = x.into_high();
+        let activation = self.rectifier.into();
         let x = match &self.norm {
-            Some(norm) => self.rectifier.forward(norm.forward(x)),
+            Some(norm) => batch_norm(norm, x, None, activation),
             None => x,
         };
         let x = match &self.last {
-            Some(last) => self.rectifier.forward(last.forward(x)),
+            Some(last) => last.forward_with(x, activation),
             None => x,
         };
         self.fc.forward(OctFeatures::from(x).global_avg_pool())
@@ -137,12 +141,13 @@ impl OctResNet {
     }
 
     fn stem(&self, images: Tensor<4>) -> OctFeatures {
-        let mut x = self.conv1.forward(images);
+        let mut x = conv2d(&self.conv1, images);
+        let activation = self.rectifier.into();
         if let Some(bn1) = &self.bn1 {
-            x = self.rectifier.forward(bn1.forward(x));
+            x = batch_norm(bn1, x, None, activation);
         }
         for conv in &self.deep {
-            x = self.rectifier.forward(conv.forward(x));
+            x = conv.forward_with(x, activation);
         }
         if let Some(pool) = &self.maxpool {
             x = pool.forward(x);

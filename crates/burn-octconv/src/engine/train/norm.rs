@@ -6,6 +6,12 @@
 //! kilobytes: mean, variance and result need three passes over it, of which
 //! only the first comes from memory. The variance is that of the deviations
 //! from the mean, not the difference of two large sums.
+//!
+//! Backward works in place, since a fresh page costs more than the arithmetic
+//! done on it: the output's gradient becomes that of the residual or of the
+//! input, and where both are wanted, the input becomes its own gradient.
+
+use std::ops::Range;
 
 use crate::engine::buffer::Shared;
 use crate::engine::isa::{Isa, per_isa};
@@ -25,8 +31,19 @@ pub struct Norm<'a> {
     pub beta: &'a [f32],
     /// Added to the variance.
     pub epsilon: f32,
-    /// Whether max(·, 0) follows.
-    pub relu: bool,
+    /// Bounds of the result: `[0, ∞]` for a ReLU.
+    pub bounds: [f32; 2],
+}
+
+/// What is added to the normalised values before they are bounded.
+#[derive(Clone, Copy, Debug)]
+pub enum Residual<'a> {
+    /// Nothing.
+    None,
+    /// A tensor of the same shape.
+    Tensor(&'a [f32]),
+    /// What the output holds already.
+    Output,
 }
 
 /// Statistics of a batch, one per channel.
@@ -38,12 +55,17 @@ pub struct Statistics {
     pub variance: Vec<f32>,
 }
 
-/// Gradients of a normalisation.
-pub struct NormGradients<'a> {
-    /// Of the input.
-    pub x: &'a mut [f32],
-    /// Of the residual, where there was one: `dy`, zero where the ReLU was.
-    pub residual: Option<&'a mut [f32]>,
+/// What a normalisation needs of its forward pass to go back.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward<'a> {
+    /// The output, where it was bounded: tells which values the bounds cut off.
+    pub y: Option<&'a [f32]>,
+    /// Statistics of the input.
+    pub statistics: &'a Statistics,
+}
+
+/// Gradients of the parameters.
+pub struct ParameterGradients<'a> {
     /// Of the scale.
     pub gamma: &'a mut [f32],
     /// Of the shift.
@@ -51,18 +73,18 @@ pub struct NormGradients<'a> {
 }
 
 per_isa! {
-    /// Σ (x − shift).
-    fn sum(x: &[f32], shift: f32) -> f64 {
+    /// Σ x.
+    fn sum(x: &[f32]) -> f64 {
         let mut lanes = [0.0f32; LANES];
         let chunks = x.chunks_exact(LANES);
         let rest = chunks.remainder();
         for chunk in chunks {
             for l in 0..LANES {
-                lanes[l] += chunk[l] - shift;
+                lanes[l] += chunk[l];
             }
         }
         for (l, v) in rest.iter().enumerate() {
-            lanes[l] += v - shift;
+            lanes[l] += v;
         }
         lanes.iter().map(|v| f64::from(*v)).sum()
     }
@@ -88,22 +110,29 @@ per_isa! {
 }
 
 per_isa! {
-    /// y = (x − mean) · scale + shift \[+ residual\], at least `floor`.
+    /// y = (x − mean) · scale + shift \[+ residual\], within `bounds`.
     fn apply(
-        x: &[f32], residual: Option<&[f32]>, mean: f32, scale: f32, shift: f32, floor: f32, y: &mut [f32],
+        x: &[f32], residual: Residual<'_>, mean: f32, scale: f32, shift: f32, bounds: [f32; 2], y: &mut [f32],
     ) {
         // Comparisons written so that a NaN stays.
+        let bound = |v: f32| {
+            let v = if v < bounds[0] { bounds[0] } else { v };
+            if v > bounds[1] { bounds[1] } else { v }
+        };
         match residual {
-            Some(r) => {
-                for ((y, x), r) in y.iter_mut().zip(x).zip(r) {
-                    let v = (x - mean) * scale + shift + r;
-                    *y = if v < floor { floor } else { v };
+            Residual::None => {
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = bound((x - mean) * scale + shift);
                 }
             }
-            None => {
+            Residual::Tensor(r) => {
+                for ((y, x), r) in y.iter_mut().zip(x).zip(r) {
+                    *y = bound((x - mean) * scale + shift + r);
+                }
+            }
+            Residual::Output => {
                 for (y, x) in y.iter_mut().zip(x) {
-                    let v = (x - mean) * scale + shift;
-                    *y = if v < floor { floor } else { v };
+                    *y = bound((x - mean) * scale + shift + *y);
                 }
             }
         }
@@ -111,65 +140,87 @@ per_isa! {
 }
 
 per_isa! {
-    /// Σ dz and Σ dz · (x − mean), where dz is dy, zero where y ≤ `floor`.
-    fn grad_sums(dy: &[f32], y: &[f32], x: &[f32], mean: f32, floor: f32) -> [f64; 2] {
+    /// Zeroes `dy` where `y` is at a bound.
+    fn mask(dy: &mut [f32], y: &[f32], bounds: [f32; 2]) {
+        for (dy, y) in dy.iter_mut().zip(y) {
+            *dy = if *y <= bounds[0] || *y >= bounds[1] { 0.0 } else { *dy };
+        }
+    }
+}
+
+per_isa! {
+    /// Σ dz and Σ dz · (x − mean).
+    fn grad_sums(dz: &[f32], x: &[f32], mean: f32) -> [f64; 2] {
         const HALF: usize = LANES / 2;
         let (mut first, mut second) = ([0.0f32; HALF], [0.0f32; HALF]);
         let whole = x.len() / HALF * HALF;
-        let chunks = dy[..whole].chunks_exact(HALF).zip(y[..whole].chunks_exact(HALF));
-        for ((dy, y), x) in chunks.zip(x[..whole].chunks_exact(HALF)) {
+        let chunks = dz[..whole].chunks_exact(HALF).zip(x[..whole].chunks_exact(HALF));
+        for (dz, x) in chunks {
             for l in 0..HALF {
-                let dz = if y[l] <= floor { 0.0 } else { dy[l] };
-                first[l] += dz;
-                second[l] += dz * (x[l] - mean);
+                first[l] += dz[l];
+                second[l] += dz[l] * (x[l] - mean);
             }
         }
         for i in whole..x.len() {
-            let dz = if y[i] <= floor { 0.0 } else { dy[i] };
-            first[i - whole] += dz;
-            second[i - whole] += dz * (x[i] - mean);
+            first[i - whole] += dz[i];
+            second[i - whole] += dz[i] * (x[i] - mean);
         }
         [first, second].map(|s| s.iter().map(|v| f64::from(*v)).sum())
     }
 }
 
+/// dx = a · dz + b · (x − mean) + c with `[a, b, c]`.
+type Factors = [f32; 3];
+
 per_isa! {
-    /// dx = a · dz + b · (x − mean) + c with `factors` \[a, b, c\], and dz to the residual.
-    fn grad_apply(
-        dy: &[f32], y: &[f32], x: &[f32], mean: f32, floor: f32, factors: [f32; 3],
-        dx: &mut [f32], residual: Option<&mut [f32]>,
-    ) {
+    /// dz becomes dx.
+    fn grad_over_dz(dz: &mut [f32], x: &[f32], mean: f32, factors: Factors) {
         let [a, b, c] = factors;
-        let n = dx.len();
-        let (dy, y, x) = (&dy[..n], &y[..n], &x[..n]);
-        match residual {
-            Some(r) => {
-                let r = &mut r[..n];
-                for i in 0..n {
-                    let dz = if y[i] <= floor { 0.0 } else { dy[i] };
-                    r[i] = dz;
-                    dx[i] = a * dz + b * (x[i] - mean) + c;
-                }
-            }
-            None => {
-                for i in 0..n {
-                    let dz = if y[i] <= floor { 0.0 } else { dy[i] };
-                    dx[i] = a * dz + b * (x[i] - mean) + c;
-                }
-            }
+        for (dz, x) in dz.iter_mut().zip(x) {
+            *dz = a * *dz + b * (x - mean) + c;
         }
     }
 }
 
+per_isa! {
+    /// x becomes dx.
+    fn grad_over_x(dz: &[f32], x: &mut [f32], mean: f32, factors: Factors) {
+        let [a, b, c] = factors;
+        for (x, dz) in x.iter_mut().zip(dz) {
+            *x = a * dz + b * (*x - mean) + c;
+        }
+    }
+}
+
+/// A tensor of `len` floats whose planes belong to one job each.
+#[derive(Clone, Copy)]
+struct Planes(Shared<*mut f32>);
+
+impl Planes {
+    fn new(tensor: &mut [f32]) -> Self {
+        Self(Shared(tensor.as_mut_ptr()))
+    }
+
+    /// # Safety
+    ///
+    /// `range` must lie in the tensor, which must outlive `'a`, and nobody else may access it.
+    unsafe fn get<'a>(self, range: &Range<usize>) -> &'a mut [f32] {
+        // SAFETY: contract.
+        unsafe { std::slice::from_raw_parts_mut(self.0.get().add(range.start), range.len()) }
+    }
+}
+
 impl Norm<'_> {
-    fn check(&self, len: usize) {
+    fn check(&self, lengths: &[usize]) {
         let [n, c, pixels] = self.dims;
-        assert_eq!(
-            len,
-            n * c * pixels,
-            "elements of a tensor of {:?}",
-            self.dims
-        );
+        for len in lengths {
+            assert_eq!(
+                *len,
+                n * c * pixels,
+                "elements of a tensor of {:?}",
+                self.dims
+            );
+        }
         assert_eq!(
             [self.gamma.len(), self.beta.len()],
             [c, c],
@@ -178,7 +229,7 @@ impl Norm<'_> {
     }
 
     /// Ranges of channel `c` in each image.
-    fn planes(&self, c: usize) -> impl Iterator<Item = std::ops::Range<usize>> + Clone {
+    fn planes(&self, c: usize) -> impl Iterator<Item = Range<usize>> + Clone {
         let [n, channels, pixels] = self.dims;
         (0..n).map(move |i| {
             let at = (i * channels + c) * pixels;
@@ -186,11 +237,7 @@ impl Norm<'_> {
         })
     }
 
-    fn floor(&self) -> f32 {
-        if self.relu { 0.0 } else { f32::NEG_INFINITY }
-    }
-
-    /// `y = relu((x − mean) / √(variance + ε) · γ + β + residual)`, and the
+    /// `y = bounded((x − mean) / √(variance + ε) · γ + β + residual)`, and the
     /// statistics of the batch.
     ///
     /// # Panics
@@ -200,56 +247,48 @@ impl Norm<'_> {
         &self,
         isa: Isa,
         x: &[f32],
-        residual: Option<&[f32]>,
+        residual: Residual<'_>,
         y: &mut [f32],
         statistics: &mut Statistics,
     ) {
-        self.check(x.len());
-        self.check(y.len());
-        if let Some(r) = residual {
-            self.check(r.len());
+        self.check(&[x.len(), y.len()]);
+        if let Residual::Tensor(r) = residual {
+            self.check(&[r.len()]);
         }
         let [n, channels, pixels] = self.dims;
         let count = (n * pixels) as f64;
         statistics.mean.resize(channels, 0.0);
         statistics.variance.resize(channels, 0.0);
-        let y = Shared(y.as_mut_ptr());
+        let y = Planes::new(y);
         let means = Shared(statistics.mean.as_mut_ptr());
         let variances = Shared(statistics.variance.as_mut_ptr());
         parallel::for_each(channels, |c| {
             let planes = self.planes(c);
-            let mean = planes.clone().map(|p| sum(isa, &x[p], 0.0)).sum::<f64>() / count;
-            let mean = mean as f32;
-            let variance = planes
-                .clone()
-                .map(|p| squares(isa, &x[p], mean))
-                .sum::<f64>()
-                / count;
+            let over =
+                |f: &dyn Fn(&[f32]) -> f64| planes.clone().map(|p| f(&x[p])).sum::<f64>() / count;
+            let mean = over(&|x| sum(isa, x)) as f32;
+            let variance = over(&|x| squares(isa, x, mean));
             let scale = f64::from(self.gamma[c]) / (variance + f64::from(self.epsilon)).sqrt();
             // SAFETY: entry `c` of the statistics is this job's.
             unsafe {
                 *means.get().add(c) = mean;
                 *variances.get().add(c) = variance as f32;
             }
-            for p in planes {
+            for p in planes.clone() {
                 // SAFETY: the planes of channel `c` are this job's.
-                let y = unsafe { std::slice::from_raw_parts_mut(y.get().add(p.start), pixels) };
-                let residual = residual.map(|r| &r[p.clone()]);
-                apply(
-                    isa,
-                    &x[p],
-                    residual,
-                    mean,
-                    scale as f32,
-                    self.beta[c],
-                    self.floor(),
-                    y,
-                );
+                let y = unsafe { y.get(&p) };
+                let residual = match residual {
+                    Residual::Tensor(r) => Residual::Tensor(&r[p.clone()]),
+                    other => other,
+                };
+                let (scale, shift) = (scale as f32, self.beta[c]);
+                apply(isa, &x[p], residual, mean, scale, shift, self.bounds, y);
             }
         });
     }
 
-    /// Gradients, given those of the output `y` of [`forward`](Self::forward).
+    /// Turns the gradient of the output of [`forward`](Self::forward) into that of the input, and
+    /// computes those of the parameters.
     ///
     /// # Panics
     ///
@@ -258,33 +297,83 @@ impl Norm<'_> {
         &self,
         isa: Isa,
         x: &[f32],
-        y: &[f32],
-        dy: &[f32],
-        statistics: &Statistics,
-        to: NormGradients<'_>,
+        forward: Forward<'_>,
+        dy: &mut [f32],
+        to: ParameterGradients<'_>,
     ) {
-        [x.len(), y.len(), dy.len(), to.x.len()]
-            .into_iter()
-            .for_each(|len| self.check(len));
+        self.check(&[x.len(), dy.len()]);
+        let dy = Planes::new(dy);
+        self.go_back(
+            isa,
+            forward,
+            to,
+            dy,
+            |p| &x[p.clone()],
+            |p, mean, factors| {
+                // SAFETY: the planes of a channel are the job's that asks for them.
+                grad_over_dz(isa, unsafe { dy.get(p) }, &x[p.clone()], mean, factors);
+            },
+        );
+    }
+
+    /// As [`backward`](Self::backward) with a residual: the gradient of the output becomes that of
+    /// the residual, and the input `x` becomes its own gradient.
+    ///
+    /// # Panics
+    ///
+    /// If lengths do not fit.
+    pub fn backward_with_residual(
+        &self,
+        isa: Isa,
+        x: &mut [f32],
+        forward: Forward<'_>,
+        dy: &mut [f32],
+        to: ParameterGradients<'_>,
+    ) {
+        self.check(&[x.len(), dy.len()]);
+        let (x, dy) = (Planes::new(x), Planes::new(dy));
+        // SAFETY: the planes of a channel are the job's that asks for them.
+        let read = |p: &Range<usize>| unsafe { &*x.get(p) };
+        self.go_back(isa, forward, to, dy, read, |p, mean, factors| {
+            // SAFETY: as above; what `read` gave has been given back.
+            let (x, dz) = unsafe { (x.get(p), dy.get(p)) };
+            grad_over_x(isa, dz, x, mean, factors);
+        });
+    }
+
+    /// Masks `dy`, sums it, and lets `write` compute the input's gradient, plane by plane.
+    fn go_back<'a>(
+        &self,
+        isa: Isa,
+        forward: Forward<'_>,
+        to: ParameterGradients<'_>,
+        dy: Planes,
+        x: impl Fn(&Range<usize>) -> &'a [f32] + Sync,
+        write: impl Fn(&Range<usize>, f32, Factors) + Sync,
+    ) {
         let [n, channels, pixels] = self.dims;
+        let Forward { y, statistics } = forward;
+        if let Some(y) = y {
+            self.check(&[y.len()]);
+        }
         assert_eq!(
             [to.gamma.len(), to.beta.len()],
             [channels; 2],
             "gradients of scale and shift"
         );
         let count = (n * pixels) as f64;
-        let dx = Shared(to.x.as_mut_ptr());
-        let residual = to.residual.map(|r| {
-            self.check(r.len());
-            Shared(r.as_mut_ptr())
-        });
         let (gammas, betas) = (Shared(to.gamma.as_mut_ptr()), Shared(to.beta.as_mut_ptr()));
         parallel::for_each(channels, |c| {
             let planes = self.planes(c);
-            let (mean, floor) = (statistics.mean[c], self.floor());
+            let mean = statistics.mean[c];
             let mut sums = [0.0f64; 2];
             for p in planes.clone() {
-                let part = grad_sums(isa, &dy[p.clone()], &y[p.clone()], &x[p], mean, floor);
+                // SAFETY: the planes of channel `c` are this job's.
+                let dz = unsafe { dy.get(&p) };
+                if let Some(y) = y {
+                    mask(isa, dz, &y[p.clone()], self.bounds);
+                }
+                let part = grad_sums(isa, dz, x(&p), mean);
                 sums[0] += part[0];
                 sums[1] += part[1];
             }
@@ -303,116 +392,10 @@ impl Norm<'_> {
                 -scale * sums[0] / count,
             ];
             let factors = factors.map(|f| f as f32);
-            for p in planes {
-                // SAFETY: the planes of channel `c` are this job's.
-                let (dx, r) = unsafe {
-                    let slice = |at: *mut f32| std::slice::from_raw_parts_mut(at, pixels);
-                    (
-                        slice(dx.get().add(p.start)),
-                        residual.map(|r| slice(r.get().add(p.start))),
-                    )
-                };
-                grad_apply(
-                    isa,
-                    &dy[p.clone()],
-                    &y[p.clone()],
-                    &x[p],
-                    mean,
-                    floor,
-                    factors,
-                    dx,
-                    r,
-                );
-            }
+            planes.for_each(|p| write(&p, mean, factors));
         });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::testing::Rng;
-    use proptest::prelude::*;
-
-    /// Forward in f64: y, mean, variance.
-    fn forward(norm: &Norm<'_>, x: &[f64], r: &[f64]) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
-        let [n, c, pixels] = norm.dims;
-        let channel = |i: usize| i / pixels % c;
-        let count = (n * pixels) as f64;
-        let (mut mean, mut variance) = (vec![0.0; c], vec![0.0; c]);
-        x.iter()
-            .enumerate()
-            .for_each(|(i, v)| mean[channel(i)] += v / count);
-        for (i, v) in x.iter().enumerate() {
-            variance[channel(i)] += (v - mean[channel(i)]).powi(2) / count;
-        }
-        let y = x.iter().zip(r).enumerate().map(|(i, (v, r))| {
-            let k = channel(i);
-            let s = (variance[k] + f64::from(norm.epsilon)).sqrt();
-            let v = (v - mean[k]) / s * f64::from(norm.gamma[k]) + f64::from(norm.beta[k]) + r;
-            if norm.relu { v.max(0.0) } else { v }
-        });
-        let y = y.collect();
-        (y, mean, variance)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(100))]
-
-        #[test]
-        fn norm_matches_plain_loops(
-            (n, c, pixels) in (1usize..4, 1usize..9, 2usize..200),
-            (relu, with_residual) in (any::<bool>(), any::<bool>()),
-            seed in any::<u64>(),
-        ) {
-            let mut rng = Rng::new(seed);
-            let len = n * c * pixels;
-            let (gamma, beta) = (rng.vec(c), rng.vec(c));
-            let norm = Norm { dims: [n, c, pixels], gamma: &gamma, beta: &beta, epsilon: 1e-3, relu };
-            let x: Vec<f32> = rng.vec(len).iter().map(|v| 3.0 + v).collect();
-            let r = if with_residual { rng.vec(len) } else { vec![0.0; len] };
-            let dy = rng.vec(len);
-            let wide = |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
-            let (want, mean, variance) = forward(&norm, &wide(&x), &wide(&r));
-            for isa in Isa::available() {
-                let mut y = vec![f32::NAN; len];
-                let mut s = Statistics::default();
-                norm.forward(isa, &x, with_residual.then_some(r.as_slice()), &mut y, &mut s);
-                let near = |got: f32, want: f64, tolerance: f64| (f64::from(got) - want).abs() <= tolerance * (1.0 + want.abs());
-                for k in 0..c {
-                    prop_assert!(near(s.mean[k], mean[k], 1e-6) && near(s.variance[k], variance[k], 1e-5));
-                }
-                for i in 0..len {
-                    prop_assert!(near(y[i], want[i], 3e-5), "{isa:?}: {} {}", y[i], want[i]);
-                }
-                let (mut dx, mut dr) = (vec![f32::NAN; len], vec![f32::NAN; len]);
-                let (mut dg, mut db) = (vec![f32::NAN; c], vec![f32::NAN; c]);
-                let to = NormGradients { x: &mut dx, residual: Some(&mut dr), gamma: &mut dg, beta: &mut db };
-                norm.backward(isa, &x, &y, &dy, &s, to);
-                // The definition, with the engine's own y for the mask, which
-                // rounding may flip at zero.
-                let count = (n * pixels) as f64;
-                let mut sums = vec![[0.0; 2]; c];
-                let hat = |i: usize| {
-                    let k = i / pixels % c;
-                    (f64::from(x[i]) - mean[k]) / (variance[k] + 1e-3f32 as f64).sqrt()
-                };
-                let dz = |i: usize| if relu && y[i] <= 0.0 { 0.0 } else { f64::from(dy[i]) };
-                for i in 0..len {
-                    sums[i / pixels % c][0] += dz(i);
-                    sums[i / pixels % c][1] += dz(i) * hat(i);
-                }
-                for k in 0..c {
-                    prop_assert!(near(db[k], sums[k][0], 1e-5 * count) && near(dg[k], sums[k][1], 1e-5 * count));
-                }
-                for i in 0..len {
-                    let k = i / pixels % c;
-                    let scale = f64::from(gamma[k]) / (variance[k] + 1e-3f32 as f64).sqrt();
-                    let want = scale * (dz(i) - sums[k][0] / count - hat(i) * sums[k][1] / count);
-                    prop_assert!(near(dx[i], want, 3e-5), "{isa:?}: {} {want}", dx[i]);
-                    prop_assert!(f64::from(dr[i]) == dz(i));
-                }
-            }
-        }
-    }
-}
+mod tests;

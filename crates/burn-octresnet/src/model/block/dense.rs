@@ -1,6 +1,7 @@
 use burn::{module::Module, nn::pool::AvgPool2dConfig, tensor::Device};
 use burn_octconv::{
     ChannelSplit, OctAvgPool2d, OctBatchNorm, OctConv2d, OctConvError, OctFeatures,
+    ops::norm::Activation,
 };
 
 use super::shortcut::join;
@@ -102,9 +103,10 @@ impl DenseLayer {
     ///
     /// - the resolution stays; each frequency gains its share of the new channels
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        let x = self.norm1.forward(input.clone()).relu();
+        let norm_relu = |norm: &OctBatchNorm, x| norm.forward_with(x, None, Activation::Relu);
+        let x = norm_relu(&self.norm1, input.clone());
         let x = self.conv1.forward(x);
-        let x = self.conv2.forward(self.norm2.forward(x).relu());
+        let x = self.conv2.forward(norm_relu(&self.norm2, x));
         let size = input.size();
         let (high, low) = input.into_parts();
         let (new_high, new_low) = x.into_parts();
@@ -190,7 +192,9 @@ impl Transition {
     /// - full resolution `[height, width]` becomes `[⌈height / 2⌉, ⌈width / 2⌉]`, rounded down in
     ///   a vanilla network
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        let x = self.conv.forward(self.norm.forward(input).relu());
+        let x = self
+            .conv
+            .forward(self.norm.forward_with(input, None, Activation::Relu));
         self.pool.forward(x)
     }
 }

@@ -1,8 +1,10 @@
 use burn::{module::Module, tensor::Device};
-use burn_octconv::{OctBatchNorm, OctConv2d, OctConv2dConfig, OctConvError, OctFeatures};
+use burn_octconv::{
+    OctBatchNorm, OctConv2d, OctConv2dConfig, OctConvError, OctFeatures, ops::norm::Activation,
+};
 
 use super::residual::zero_gamma;
-use crate::model::layers::{Layer, Layers, Rectifier, conv};
+use crate::model::layers::{Layer, Layers, conv};
 
 /// A depthwise 3×3 convolution: one filter per channel of each frequency.
 fn depthwise(channels: usize, stride: usize, alpha: f64, strided: bool) -> OctConv2dConfig {
@@ -85,8 +87,9 @@ impl Separable {
     ///
     /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        let x = self.bn1.forward(self.conv1.forward(input)).relu();
-        self.bn2.forward(self.conv2.forward(x)).relu()
+        let norm_relu = |norm: &OctBatchNorm, x| norm.forward_with(x, None, Activation::Relu);
+        let x = norm_relu(&self.bn1, self.conv1.forward(input));
+        norm_relu(&self.bn2, self.conv2.forward(x))
     }
 }
 
@@ -187,10 +190,11 @@ impl Inverted {
     /// - input: `[batch, channels_in, height, width]`, no low group
     /// - output: `[batch, channels_out, ⌈height / stride⌉, ⌈width / stride⌉]`, no low group
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        let x = self.bn1.forward(self.conv1.forward(input.clone()));
-        let x = self.conv2.forward(Rectifier::Relu6.forward_oct(x));
-        let x = Rectifier::Relu6.forward_oct(self.bn2.forward(x));
-        let x = self.bn3.forward(self.conv3.forward(x));
-        if self.shortcut { x + input } else { x }
+        let norm_relu6 = |norm: &OctBatchNorm, x| norm.forward_with(x, None, Activation::Relu6);
+        let x = norm_relu6(&self.bn1, self.conv1.forward(input.clone()));
+        let x = norm_relu6(&self.bn2, self.conv2.forward(x));
+        let shortcut = self.shortcut.then_some(input);
+        self.bn3
+            .forward_with(self.conv3.forward(x), shortcut, Activation::Identity)
     }
 }

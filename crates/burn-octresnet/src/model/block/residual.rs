@@ -4,7 +4,7 @@ use burn::{
 };
 use burn_octconv::{
     ChannelSplit, OctBatchNorm, OctConv2d, OctConvError, OctFeatures, OctSqueezeExcite,
-    OctSqueezeExciteConfig,
+    OctSqueezeExciteConfig, ops::norm::Activation,
 };
 
 use super::PadShortcut;
@@ -295,21 +295,27 @@ impl Residual {
             (None, None) => input.clone(),
         };
         let x = normalize(&self.pre_norm, input);
-        let x = self.bn1.forward(self.conv1.forward(x)).relu();
-        let mut x = self.bn2.forward(self.conv2.forward(x));
-        if let (Some(conv3), Some(bn3)) = (&self.conv3, &self.bn3) {
-            x = bn3.forward(conv3.forward(x.relu()));
+        let norm_relu = |norm: &OctBatchNorm, x| norm.forward_with(x, None, Activation::Relu);
+        let x = norm_relu(&self.bn1, self.conv1.forward(x));
+        let x = self.conv2.forward(x);
+        let (x, last_norm) = match (&self.conv3, &self.bn3) {
+            (Some(conv3), Some(bn3)) => (conv3.forward(norm_relu(&self.bn2, x)), bn3),
+            _ => (x, &self.bn2),
+        };
+        match &self.se {
+            Some(se) => (se.forward(last_norm.forward(x)) + shortcut).relu(),
+            None => last_norm.forward_with(x, Some(shortcut), Activation::Relu),
         }
-        (self.excite(x) + shortcut).relu()
     }
 
     fn forward_pre(&self, input: OctFeatures) -> OctFeatures {
         let activated = normalize(&self.pre_norm, input.clone());
-        let activated = self.bn1.forward(activated).relu();
+        let norm_relu = |norm: &OctBatchNorm, x| norm.forward_with(x, None, Activation::Relu);
+        let activated = norm_relu(&self.bn1, activated);
         let shortcut = match (&self.downsample, &self.pad) {
             (Some(projection), _) => {
                 let x = match &projection.bn {
-                    Some(bn) => bn.forward(normalize(&projection.pre_norm, input)).relu(),
+                    Some(bn) => norm_relu(bn, normalize(&projection.pre_norm, input)),
                     None => activated.clone(),
                 };
                 projection.conv.forward(x)
@@ -318,18 +324,14 @@ impl Residual {
             (None, None) => input,
         };
         let x = self.conv1.forward(activated);
-        let mut x = self.conv2.forward(self.bn2.forward(x).relu());
+        let mut x = self.conv2.forward(norm_relu(&self.bn2, x));
         if let (Some(conv3), Some(bn3)) = (&self.conv3, &self.bn3) {
-            x = conv3.forward(bn3.forward(x).relu());
+            x = conv3.forward(norm_relu(bn3, x));
         }
-        self.excite(x) + shortcut
-    }
-
-    fn excite(&self, x: OctFeatures) -> OctFeatures {
-        match &self.se {
-            Some(se) => se.forward(x),
-            None => x,
+        if let Some(se) = &self.se {
+            x = se.forward(x);
         }
+        x + shortcut
     }
 }
 

@@ -1,0 +1,95 @@
+//! Batch normalisation, with what follows it in a network: the residual sum and the activation.
+
+use burn::{
+    nn::BatchNorm,
+    tensor::{Tensor, activation::relu},
+};
+
+/// The activation after a norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// None.
+    #[default]
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+}
+
+impl Activation {
+    /// Applies the activation.
+    pub fn forward(self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Identity => x,
+            Self::Relu => relu(x),
+            Self::Relu6 => x.clamp(0.0, 6.0),
+        }
+    }
+
+    /// The least and the greatest value of the result.
+    #[cfg(feature = "flex")]
+    pub(crate) fn bounds(self) -> [f32; 2] {
+        match self {
+            Self::Identity => [f32::NEG_INFINITY, f32::INFINITY],
+            Self::Relu => [0.0, f32::INFINITY],
+            Self::Relu6 => [0.0, 6.0],
+        }
+    }
+}
+
+/// Statistics of a batch, `[channels]` each.
+#[cfg(feature = "flex")]
+pub(super) struct BatchStatistics {
+    pub(super) mean: Tensor<1>,
+    /// Biased: divided by the number of values.
+    pub(super) variance: Tensor<1>,
+}
+
+/// Computes `activation(norm(x) + residual)`: what [`BatchNorm::forward`], a sum and an activation
+/// compute one after the other, running statistics included. In training on Flex it is one
+/// operation, which reads and keeps less memory.
+///
+/// # Shapes
+///
+/// - input, residual and output: `[batch, channels, height, width]`
+///
+/// # Panics
+///
+/// Where [`BatchNorm::forward`] panics, and if the residual does not fit the input.
+pub fn batch_norm(
+    norm: &BatchNorm,
+    x: Tensor<4>,
+    residual: Option<Tensor<4>>,
+    activation: Activation,
+) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if x.device().is_autodiff()
+        && norm.training.is_enabled()
+        && super::flex::norm::applies(norm, &x, residual.as_ref())
+    {
+        let (y, batch) = super::flex::norm::batch_norm(norm, x, residual, activation);
+        update_running(norm, batch);
+        return y;
+    }
+    let y = norm.forward(x);
+    activation.forward(match residual {
+        Some(residual) => y + residual,
+        None => y,
+    })
+}
+
+/// Moves the running statistics towards those of the batch, as [`BatchNorm::forward`] does.
+#[cfg(feature = "flex")]
+fn update_running(norm: &BatchNorm, batch: BatchStatistics) {
+    let momentum = norm.momentum;
+    let device = batch.mean.device();
+    for (running, batch) in [
+        (&norm.running_mean, batch.mean),
+        (&norm.running_var, batch.variance),
+    ] {
+        let old = running.value_sync().to_device(&device);
+        let new = old.mul_scalar(1.0 - momentum) + batch.detach().mul_scalar(momentum);
+        running.update(new.detach());
+    }
+}
