@@ -1,80 +1,18 @@
-//! The bridge from Burn's Flex backend to the CPU engine, forward and backward.
-//!
-//! A backend extension with one operation: an *output group* of an octave convolution, that is
-//! Y^H or Y^L with the one or two paths that lead to it. Two operations make a layer. Burn's
-//! autodiff knows operations with one result, and an operation for each group keeps either usable
-//! without the other.
+//! The bridge from Burn's Flex backend to the CPU engine, forward and backward: backend extensions
+//! with a gradient of their own.
 
+mod conv;
 pub(super) mod norm;
 
-use std::cell::RefCell;
+pub(super) use conv::octconv2d;
 
 use burn::{
-    backend::{
-        Autodiff, AutodiffBackend, Backend, DispatchDevice, ExtensionType, Flex, TensorMetadata,
-        autodiff::{
-            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-            grads::Gradients,
-            ops::{Backward, Ops, OpsKind},
-        },
-        backend_extension,
-        flex::FlexTensor,
-        tensor::FloatTensor,
-    },
-    tensor::{DType, Device, Shape, Tensor},
+    backend::{Backend, DispatchDevice, ExtensionType, flex::FlexTensor, tensor::FloatTensor},
+    tensor::{DType, Device, Tensor},
 };
 
 use super::{OctConvOptions, OctKernels};
-use crate::{
-    Downsample, OctFeatures, Upsample,
-    engine::{
-        Isa,
-        train::{self, OctConv, OctWeights, Workspace, octconv2d_backward, octconv2d_forward},
-    },
-    features::half,
-};
-
-thread_local! {
-    /// Memory of the engine between calls. The calling thread owns it; the threads that help
-    /// work on parts of it.
-    static WORKSPACE: RefCell<Workspace> = RefCell::default();
-}
-
-/// Computes an octave convolution by the engine; `geometry` is that of the operands.
-pub(super) fn octconv2d(
-    features: OctFeatures,
-    kernels: OctKernels,
-    geometry: &OctConv,
-) -> OctFeatures {
-    let [out_high, out_low] = geometry.out_sizes();
-    let [channels_high, channels_low] = geometry.c_out;
-    let (high, low) = features.into_parts();
-    let group = |from_high, from_low, bias, low_output: bool| {
-        let operands = Operands {
-            high: high.clone().into(),
-            low: low.clone().into(),
-            from_high: Operand::from(from_high),
-            from_low: Operand::from(from_low),
-            bias: Operand::from(bias),
-        };
-        let group = Group::new(geometry, low_output);
-        Tensor::from_dispatch(<burn::backend::Dispatch as OctBackend>::octconv2d_group(
-            operands, group,
-        ))
-    };
-    let y_high =
-        (channels_high > 0).then(|| group(kernels.h2h, kernels.l2h, kernels.bias_high, false));
-    let y_low = (channels_low > 0).then(|| group(kernels.h2l, kernels.l2l, kernels.bias_low, true));
-    let full = if channels_high > 0 {
-        out_high
-    } else if geometry.stride == 2 {
-        half(geometry.size)
-    } else {
-        geometry.size
-    };
-    debug_assert!(channels_low == 0 || half(full) == out_low);
-    OctFeatures::try_new(y_high, y_low, full).unwrap_or_else(|e| panic!("{e}"))
-}
+use crate::{Downsample, OctFeatures, Upsample, engine::train::OctConv};
 
 /// What the engine is to compute, or `None` where it does not apply: on another backend, in
 /// another precision than f32, or with options that only the composed form has.
@@ -165,6 +103,11 @@ fn is_flex(device: &Device) -> bool {
     )
 }
 
+/// The engine reads whole buffers, so views are copied.
+fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    tensor.to_contiguous()
+}
+
 /// A tensor that may be missing.
 #[derive(ExtensionType)]
 pub enum Operand<B: Backend> {
@@ -176,246 +119,19 @@ pub enum Operand<B: Backend> {
 
 impl<const D: usize> From<Option<Tensor<D>>> for Operand<burn::backend::Dispatch> {
     fn from(tensor: Option<Tensor<D>>) -> Self {
-        tensor.map_or(Self::Absent, |tensor| Self::Given(tensor.into_dispatch()))
+        Self::new(tensor.map(Tensor::into_dispatch))
     }
 }
 
 impl<B: Backend> Operand<B> {
+    fn new(tensor: Option<FloatTensor<B>>) -> Self {
+        tensor.map_or(Self::Absent, Self::Given)
+    }
+
     fn get(self) -> Option<FloatTensor<B>> {
         match self {
             Self::Given(tensor) => Some(tensor),
             Self::Absent => None,
-        }
-    }
-}
-
-/// What an output group is computed from.
-#[derive(ExtensionType)]
-pub struct Operands<B: Backend> {
-    /// X^H.
-    #[extension_type]
-    pub high: Operand<B>,
-    /// X^L.
-    #[extension_type]
-    pub low: Operand<B>,
-    /// Kernel of the path from X^H.
-    #[extension_type]
-    pub from_high: Operand<B>,
-    /// Kernel of the path from X^L.
-    #[extension_type]
-    pub from_low: Operand<B>,
-    /// Bias of the group.
-    #[extension_type]
-    pub bias: Operand<B>,
-}
-
-impl<B: Backend> Operands<B> {
-    /// X^H, X^L, the two kernels and the bias.
-    fn into_array(self) -> [Option<FloatTensor<B>>; 5] {
-        let Self {
-            high,
-            low,
-            from_high,
-            from_low,
-            bias,
-        } = self;
-        [high, low, from_high, from_low, bias].map(Operand::get)
-    }
-}
-
-/// One output group of an octave convolution.
-#[derive(Debug, Clone)]
-pub struct Group {
-    conv: OctConv,
-    /// Whether it is Y^L.
-    low: bool,
-}
-
-impl Group {
-    fn new(conv: &OctConv, low: bool) -> Self {
-        let mut conv = conv.clone();
-        conv.c_out[usize::from(!low)] = 0;
-        Self { conv, low }
-    }
-
-    fn output_shape(&self) -> Shape {
-        let group = usize::from(self.low);
-        let [height, width] = self.conv.out_sizes()[group];
-        Shape::from([self.conv.images, self.conv.c_out[group], height, width])
-    }
-
-    fn weights<'a>(
-        &self,
-        from_high: Option<&'a [f32]>,
-        from_low: Option<&'a [f32]>,
-        bias: Option<&'a [f32]>,
-    ) -> OctWeights<'a> {
-        if self.low {
-            OctWeights {
-                hl: from_high,
-                ll: from_low,
-                bias_l: bias,
-                ..OctWeights::default()
-            }
-        } else {
-            OctWeights {
-                hh: from_high,
-                lh: from_low,
-                bias_h: bias,
-                ..OctWeights::default()
-            }
-        }
-    }
-
-    fn forward(&self, operands: &[Option<FlexTensor>; 5]) -> FlexTensor {
-        let [high, low, from_high, from_low, bias] = operands.each_ref().map(slice);
-        let weights = self.weights(from_high, from_low, bias);
-        let mut output = FlexTensor::empty(self.output_shape(), DType::F32);
-        let y = Some(output.storage_mut::<f32>());
-        let (y_high, y_low) = if self.low { (None, y) } else { (y, None) };
-        WORKSPACE.with_borrow_mut(|workspace| {
-            octconv2d_forward(
-                Isa::best(),
-                &self.conv,
-                high,
-                low,
-                &weights,
-                y_high,
-                y_low,
-                workspace,
-            );
-        });
-        output
-    }
-
-    /// The gradients of those operands that are `wanted`.
-    fn backward(
-        &self,
-        operands: &[Option<FlexTensor>; 5],
-        wanted: [bool; 5],
-        output_gradient: &FlexTensor,
-    ) -> [Option<FlexTensor>; 5] {
-        let [high, low, from_high, from_low, bias] = operands.each_ref().map(slice);
-        let weights = self.weights(from_high, from_low, bias);
-        let dy = output_gradient.storage::<f32>();
-        let (dy_high, dy_low) = if self.low {
-            (None, Some(dy))
-        } else {
-            (Some(dy), None)
-        };
-        // An input that no path reads gets no gradient from this group.
-        let read = [from_high.is_some(), from_low.is_some(), true, true, true];
-        let mut gradients: [Option<FlexTensor>; 5] = std::array::from_fn(|i| {
-            let operand = operands[i].as_ref().filter(|_| wanted[i] && read[i])?;
-            Some(FlexTensor::empty(operand.shape(), DType::F32))
-        });
-        let [x_h, x_l, w_high, w_low, b] = gradients
-            .each_mut()
-            .map(|g| g.as_mut().map(|g| g.storage_mut::<f32>()));
-        let to = if self.low {
-            train::Gradients {
-                x_h,
-                x_l,
-                hl: w_high,
-                ll: w_low,
-                bias_l: b,
-                ..Default::default()
-            }
-        } else {
-            train::Gradients {
-                x_h,
-                x_l,
-                hh: w_high,
-                lh: w_low,
-                bias_h: b,
-                ..Default::default()
-            }
-        };
-        WORKSPACE.with_borrow_mut(|workspace| {
-            octconv2d_backward(
-                Isa::best(),
-                &self.conv,
-                high,
-                low,
-                &weights,
-                dy_high,
-                dy_low,
-                to,
-                workspace,
-            );
-        });
-        gradients
-    }
-}
-
-fn slice(tensor: &Option<FlexTensor>) -> Option<&[f32]> {
-    tensor.as_ref().map(|tensor| tensor.storage::<f32>())
-}
-
-/// The operation that a backend with an engine provides.
-#[backend_extension(Autodiff, Flex)]
-pub trait OctBackend: Backend {
-    /// Computes an output group of an octave convolution.
-    fn octconv2d_group(
-        #[extension_type] operands: Operands<Self>,
-        group: Group,
-    ) -> FloatTensor<Self>;
-}
-
-impl OctBackend for Flex {
-    fn octconv2d_group(operands: Operands<Self>, group: Group) -> FloatTensor<Self> {
-        group.forward(&contiguous(operands.into_array()))
-    }
-}
-
-/// The engine reads whole buffers, so views are copied.
-fn contiguous(operands: [Option<FlexTensor>; 5]) -> [Option<FlexTensor>; 5] {
-    operands.map(|tensor| tensor.map(|tensor| tensor.to_contiguous()))
-}
-
-impl<C: CheckpointStrategy> OctBackend for Autodiff<Flex, C> {
-    fn octconv2d_group(operands: Operands<Self>, group: Group) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct GroupBackward;
-
-        impl Backward<Flex, 5> for GroupBackward {
-            type State = ([Option<FlexTensor>; 5], Group);
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 5>,
-                grads: &mut Gradients,
-                _checkpointer: &mut Checkpointer,
-            ) {
-                let (operands, group) = ops.state;
-                let wanted = ops.parents.each_ref().map(Option::is_some);
-                let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
-                let gradients = group.backward(&operands, wanted, &gradient);
-                for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-                    if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                        grads.register::<Flex>(parent.id, gradient);
-                    }
-                }
-            }
-        }
-
-        let operands = operands.into_array();
-        // An operation has a fixed number of parents; a constant stands for what is missing.
-        let given = operands
-            .iter()
-            .flatten()
-            .next()
-            .expect("a group has an input");
-        let constant = Self::from_inner(given.primitive().clone());
-        let nodes = operands
-            .each_ref()
-            .map(|tensor| tensor.as_ref().unwrap_or(&constant).node());
-        let values =
-            contiguous(operands.map(|tensor| tensor.map(|tensor| tensor.into_primitive())));
-        let output = group.forward(&values);
-        match GroupBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish((values, group), output),
-            OpsKind::UnTracked(prepared) => prepared.finish(output),
         }
     }
 }

@@ -125,7 +125,7 @@ fn vanilla_options(conv: &Conv2d) -> Option<OctConvOptions> {
         }
         PaddingConfig2d::Same => return None,
     };
-    (stride == across).then(|| OctConvOptions {
+    (stride == across).then_some(OctConvOptions {
         stride,
         strided: stride == 2,
         padding,

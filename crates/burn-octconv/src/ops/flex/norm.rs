@@ -18,7 +18,7 @@ use burn::{
     tensor::{DType, Shape, Tensor},
 };
 
-use super::{Operand, is_flex};
+use super::{Operand, contiguous, is_flex};
 use crate::{
     engine::{
         Isa,
@@ -132,13 +132,9 @@ impl Options {
         let mut statistics = Statistics::default();
         let fresh = || FlexTensor::empty(x.shape(), DType::F32);
         let (mut y, residual) = match residual {
-            Some(residual) if residual.is_unique() => (residual, Err(())),
-            residual => (fresh(), Ok(residual)),
-        };
-        let residual = match &residual {
-            Err(()) => Residual::Output,
-            Ok(None) => Residual::None,
-            Ok(Some(residual)) => Residual::Tensor(residual.storage()),
+            Some(residual) if residual.is_unique() => (residual, Residual::Output),
+            Some(ref residual) => (fresh(), Residual::Tensor(residual.storage())),
+            None => (fresh(), Residual::None),
         };
         let output = y.storage_mut();
         norm.forward(Isa::best(), x.storage(), residual, output, &mut statistics);
@@ -165,9 +161,8 @@ pub trait NormBackend: Backend {
 
 impl NormBackend for Flex {
     fn batch_norm_train_with(operands: NormOperands<Self>, options: Options) -> Normalized<Self> {
-        let residual = operands.residual.get().map(FlexTensor::into_contiguous);
-        let [x, gamma, beta] =
-            [operands.x, operands.gamma, operands.beta].map(FlexTensor::into_contiguous);
+        let residual = operands.residual.get().map(contiguous);
+        let [x, gamma, beta] = [operands.x, operands.gamma, operands.beta].map(contiguous);
         let (y, statistics) = options.forward(&x, &gamma, &beta, residual);
         Normalized {
             y,
@@ -204,7 +199,7 @@ impl Backward<Flex, 4> for NormBackward {
             statistics,
             options,
         } = ops.state;
-        let mut dy = grads.consume::<Flex>(&ops.node).into_contiguous();
+        let mut dy = contiguous(grads.consume::<Flex>(&ops.node));
         let norm = options.norm(&x.shape(), &gamma, &beta);
         let forward = Forward {
             y: y.as_ref().map(FlexTensor::storage),
@@ -255,7 +250,7 @@ impl<C: CheckpointStrategy> NormBackend for Autodiff<Flex, C> {
             None => Self::from_inner(gamma.primitive().clone()).node(),
         };
         let nodes = [x.node(), gamma.node(), beta.node(), residual_node];
-        let contiguous = |tensor: FloatTensor<Self>| tensor.into_primitive().into_contiguous();
+        let contiguous = |tensor: FloatTensor<Self>| contiguous(tensor.into_primitive());
         let residual = residual.map(contiguous);
         let [x, gamma, beta] = [x, gamma, beta].map(contiguous);
         let (y, statistics) = options.forward(&x, &gamma, &beta, residual);
