@@ -8,7 +8,7 @@ pub(super) use conv::octconv2d;
 
 use burn::{
     backend::{Backend, DispatchDevice, ExtensionType, flex::FlexTensor, tensor::FloatTensor},
-    tensor::{DType, Device, Tensor},
+    tensor::{DType, Device, Shape, Tensor, TensorData},
 };
 
 use super::{OctConvOptions, OctKernels};
@@ -106,6 +106,13 @@ fn is_flex(device: &Device) -> bool {
 /// The engine reads whole buffers, so views are copied.
 fn contiguous(tensor: FlexTensor) -> FlexTensor {
     tensor.to_contiguous()
+}
+
+/// A tensor for results. Not [`FlexTensor::empty`], which allocates large tensors twice and copies
+/// one to the other for the sake of alignment.
+fn zeros(shape: Shape) -> FlexTensor {
+    let floats = vec![0.0f32; shape.num_elements()];
+    FlexTensor::from_data(TensorData::new(floats, shape))
 }
 
 /// A tensor that may be missing.

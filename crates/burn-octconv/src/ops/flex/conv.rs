@@ -22,10 +22,10 @@ use burn::{
         backend_extension,
         flex::FlexTensor,
     },
-    tensor::{DType, Shape, Tensor},
+    tensor::{Shape, Tensor},
 };
 
-use super::{Operand, contiguous};
+use super::{Operand, contiguous, zeros};
 use crate::{
     OctFeatures,
     engine::{
@@ -155,7 +155,7 @@ fn forward(conv: &OctConv, operands: &Values<FlexTensor>) -> [Option<FlexTensor>
     let mut outputs = [0, 1].map(|group| {
         let [height, width] = conv.out_sizes()[group];
         let shape = Shape::from([conv.images, conv.c_out[group], height, width]);
-        (conv.c_out[group] > 0).then(|| FlexTensor::empty(shape, DType::F32))
+        (conv.c_out[group] > 0).then(|| zeros(shape))
     });
     let [y_high, y_low] = outputs
         .each_mut()
@@ -204,7 +204,7 @@ fn backward(
 
     let mut gradients: Values<FlexTensor> = std::array::from_fn(|i| {
         let operand = operands[i].as_ref().filter(|_| wanted[i] && reached[i])?;
-        Some(FlexTensor::empty(operand.shape(), DType::F32))
+        Some(zeros(operand.shape()))
     });
     let [x_h, x_l, hh, hl, lh, ll, bias_h, bias_l] = gradients
         .each_mut()
@@ -284,7 +284,7 @@ impl Backward<Flex, 1> for GroupBackward {
 
 /// What the layer's node has in place of a value and a gradient.
 fn token() -> FlexTensor {
-    FlexTensor::zeros(Shape::from([1]), DType::F32)
+    zeros(Shape::from([1]))
 }
 
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use burn::{
     tensor::{DType, Shape, Tensor},
 };
 
-use super::{Operand, contiguous, is_flex};
+use super::{Operand, contiguous, is_flex, zeros};
 use crate::{
     engine::{
         Isa,
@@ -130,7 +130,7 @@ impl Options {
     ) -> (FlexTensor, Statistics) {
         let norm = self.norm(&x.shape(), gamma, beta);
         let mut statistics = Statistics::default();
-        let fresh = || FlexTensor::empty(x.shape(), DType::F32);
+        let fresh = || zeros(x.shape());
         let (mut y, residual) = match residual {
             Some(residual) if residual.is_unique() => (residual, Residual::Output),
             Some(ref residual) => (fresh(), Residual::Tensor(residual.storage())),
@@ -205,7 +205,7 @@ impl Backward<Flex, 4> for NormBackward {
             y: y.as_ref().map(FlexTensor::storage),
             statistics: &statistics,
         };
-        let parameter = |like: &FlexTensor| FlexTensor::empty(like.shape(), DType::F32);
+        let parameter = |like: &FlexTensor| zeros(like.shape());
         let (mut d_gamma, mut d_beta) = (parameter(&gamma), parameter(&beta));
         let to = ParameterGradients {
             gamma: d_gamma.storage_mut(),
