@@ -10,6 +10,7 @@ pub mod plot;
 pub mod report;
 pub mod text;
 pub mod train;
+pub mod weights;
 
 /// The examples of the repository's README are tested with those of the documentation.
 #[cfg(doctest)]

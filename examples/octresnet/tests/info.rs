@@ -64,7 +64,7 @@ fn list_has_every_network_with_the_published_costs() {
 #[test]
 fn help_shows_examples() {
     for command in [
-        "", "train", "evaluate", "predict", "info", "list", "plot", "report", "inspect",
+        "", "train", "evaluate", "predict", "info", "list", "plot", "report", "inspect", "convert",
     ] {
         let output = run(octresnet().args(command.split_whitespace()).arg("--help")).good();
         assert!(output.stdout.contains("octresnet "), "{output:?}");

@@ -131,6 +131,16 @@ impl OctResNetConfig {
         Ok(layers.into_iter().map(|layer| layer.cost).sum())
     }
 
+    /// Output channels of the first convolution at width 1, if the configuration is legal.
+    pub(crate) fn stem_channels(&self) -> Option<usize> {
+        let config = Self {
+            width: 1.0,
+            ..self.clone()
+        };
+        let stem = config.blueprint().ok()?.stem;
+        stem.convs.first().map(|&(_, channels, _)| channels)
+    }
+
     /// `base` channels times the width, rounded to the nearest integer.
     pub(super) fn channels(&self, base: usize) -> usize {
         ((base as f64 * self.width).round() as usize).max(1)

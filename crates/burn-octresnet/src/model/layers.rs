@@ -98,6 +98,11 @@ impl Layers {
         self.0.push((name.into(), layer, reduction));
     }
 
+    /// The layers with their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Layer)> {
+        (self.0.iter()).map(|(name, layer, _)| (name.as_str(), layer))
+    }
+
     /// The cost of each layer for a block input of full resolution `size`.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ mod alpha;
 mod arch;
 mod block;
 mod config;
+mod cut;
 mod error;
 mod family;
 mod layers;
@@ -37,6 +38,7 @@ pub use block::{
     Transition, TransitionConfig,
 };
 pub use config::{LayerCost, OctResNetConfig};
+pub(crate) use cut::Piece;
 pub use error::ModelError;
 pub use layers::{ConvNorm, Rectifier};
 pub use network::OctResNet;

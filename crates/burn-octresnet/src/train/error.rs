@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::DeviceError;
-use crate::{data::DataError, model::ModelError};
+use crate::{data::DataError, model::ModelError, weights::WeightsError};
 
 /// What can go wrong around training and using a network. Each message is one line and says what
 /// to do.
@@ -14,6 +14,9 @@ pub enum TrainError {
     /// Something about the network.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Something about the checkpoint to start from.
+    #[error(transparent)]
+    Checkpoint(#[from] WeightsError),
     /// Something about the device.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -1,4 +1,8 @@
-use std::{fs::File, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use burn::{
     data::dataloader::DataLoader,
@@ -51,6 +55,8 @@ pub struct Training {
 pub struct Plan {
     /// The network.
     pub model: OctResNetConfig,
+    /// Where its first weights come from, if they are not random.
+    pub init: Option<PathBuf>,
     /// Its cost per image.
     pub cost: Cost,
     /// Cost per image of the same network with α = 0.
@@ -109,6 +115,9 @@ impl Training {
         }
         let folder = recipe.data.open(recipe.seed)?;
         let device = recipe.device.open()?;
+        if recipe.init.is_some() {
+            first(&recipe, folder.classes.len(), &device)?;
+        }
         let run = match given {
             Some(run) => run,
             None => RunDir::numbered(RUNS, name)?,
@@ -202,6 +211,7 @@ impl Training {
             cost: model.cost(size)?,
             vanilla: model.vanilla().cost(size)?,
             model,
+            init: self.recipe.init.clone(),
             images: [self.folder.train.len(), self.folder.val.len()],
             steps: self.train_loader()?.num_batches(),
             epochs: [position.epoch, self.recipe.epochs],
@@ -302,7 +312,12 @@ impl Training {
         let recipe = &self.recipe;
         let classes = self.folder.classes.len();
         let device = self.device.clone().autodiff();
-        let mut model = session::freeze(init(recipe, classes, &device)?, &recipe.freeze);
+        // Resumed, the weights come from the run; where it started from may be gone.
+        let model = match &self.checkpoint {
+            Some(_) => init(recipe, classes, &device)?,
+            None => first(recipe, classes, &device)?,
+        };
+        let mut model = session::freeze(model, &recipe.freeze);
         let mut optimizer = session::optimizer(recipe, &model);
         let mut average = recipe.ema.is_some().then(|| model.valid());
         if let Some(checkpoint) = &self.checkpoint {
@@ -380,4 +395,16 @@ fn saved(recipe: &Recipe) -> String {
 fn init(recipe: &Recipe, classes: usize, device: &Device) -> Result<OctResNet, TrainError> {
     device.seed(recipe.seed);
     Ok(weights::number(recipe.model.config(classes).init(device)?))
+}
+
+/// The network with its first weights: those of a checkpoint, if the recipe names one. A new
+/// classifier follows from the seed.
+fn first(recipe: &Recipe, classes: usize, device: &Device) -> Result<OctResNet, TrainError> {
+    let Some(path) = &recipe.init else {
+        return init(recipe, classes, device);
+    };
+    device.seed(recipe.seed);
+    let config = recipe.model.config(classes);
+    let model = crate::weights::Checkpoint::open(path)?.load_as(&config, device)?;
+    Ok(weights::number(model))
 }

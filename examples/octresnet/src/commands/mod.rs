@@ -1,5 +1,6 @@
 //! What the command does: a file for each subcommand, with its arguments.
 
+mod convert;
 mod evaluate;
 mod info;
 mod inspect;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Plot(plot::PlotArgs),
     Report(report::ReportArgs),
     Inspect(inspect::InspectArgs),
+    Convert(convert::ConvertArgs),
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -43,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plot(arguments) => plot::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Convert(arguments) => convert::run(arguments),
     }
 }
 

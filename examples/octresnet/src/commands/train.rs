@@ -33,6 +33,10 @@ kept for validation. For pictures of 224 pixels:
 
   octresnet train --data DIR --arch oct-resnet-50 --stem imagenet --width 1 --size 224
 
+--init fine-tunes a .pth, .pt, .safetensors or .bpk file, or the network of another run:
+
+  octresnet train --data DIR --init resnet50.pth --arch oct-resnet-50 --alpha 0.25 --width 1
+
 Ctrl-C and SIGTERM stop after the step at hand and save it. --resume then goes on with the next
 step; after a crash or a power cut, with the one after the last checkpoint, of which there is one
 per epoch and, with --checkpoint-every, one every N steps:
@@ -52,6 +56,9 @@ pub(crate) struct TrainArgs {
     data: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
+    /// Start from the weights of a checkpoint or run, also of another alpha or with other classes
+    #[arg(long, value_name = "CHECKPOINT")]
+    init: Option<PathBuf>,
     /// Height and width in pixels that images are brought to
     #[arg(long, value_name = "PIXELS")]
     size: Option<usize>,
@@ -149,6 +156,9 @@ impl TrainArgs {
         if let Some(data) = &self.data {
             recipe.data.path.clone_from(data);
         }
+        if self.init.is_some() {
+            recipe.init.clone_from(&self.init);
+        }
         if self.output.is_some() {
             recipe.output.clone_from(&self.output);
         }
@@ -210,6 +220,9 @@ fn describe(plan: &Plan, resumed: bool) {
         short_count(plan.cost.macs.total()),
         percent(plan.cost.macs.total() as f64 / plan.vanilla.macs.total() as f64),
     );
+    if let (false, Some(init)) = (resumed, &plan.init) {
+        eprintln!("first weights from {}", init.display());
+    }
     eprintln!(
         "{classes} classes, {train} images to train on, {val} to validate on; device {device}"
     );

@@ -33,6 +33,9 @@ pub struct Recipe {
     pub expected: String,
     /// The network.
     pub model: ModelRecipe,
+    /// Checkpoint whose weights the run starts from instead of random ones: PyTorch, safetensors,
+    /// burnpack, or the folder of a run. It may have another α or other classes.
+    pub init: Option<PathBuf>,
     /// The images and what is done to them.
     pub data: DataRecipe,
     /// How gradients become steps.
@@ -379,6 +382,7 @@ impl Default for Recipe {
             about: "The default run: Oct-ResNet-26 of half width, alpha 0.5, on the bundled emoji of 12 classes".into(),
             expected: "at least 70 % validation top-1".into(),
             model: ModelRecipe::default(),
+            init: None,
             data: DataRecipe::default(),
             optimizer: OptimizerConfig::Sgd {
                 lr: 0.02,
