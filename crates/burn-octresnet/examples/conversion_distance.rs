@@ -13,7 +13,8 @@
 use std::{env, error::Error};
 
 use burn::{
-    module::{AutodiffModule, Module},
+    data::dataloader::DataLoader,
+    module::Module,
     tensor::{Device, Tensor},
 };
 use burn_octresnet::{
@@ -83,7 +84,7 @@ fn with_new_statistics(
     device: &Device,
 ) -> Result<OctResNet, Box<dyn Error>> {
     let autodiff = device.clone().autodiff();
-    let model = model.to_device(&autodiff);
+    let model = model.to_device(&autodiff).train();
     for _ in 0..2 {
         for batch in loader(images, recipe, Some(recipe.seed), device)?.iter() {
             drop(model.forward(batch?.images.to_device(&autodiff)));
