@@ -260,7 +260,7 @@ fn burnpack(length: u32, metadata: &[u8]) -> Vec<u8> {
 fn hostile_burnpacks_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.bpk");
-    let deep = [0x81].repeat(1 << 20);
+    let deep = [0x81u8].repeat(1 << 20);
     let nested = [0xa1, 0x61, b'a'].repeat(1 << 18);
     for bytes in [
         burnpack(u32::MAX, b""),
