@@ -75,8 +75,12 @@ impl Checkpoint {
         let exact = channels as f64 / base as f64;
         let round = (exact * 16.0).round() / 16.0;
         let mut widths = vec![round, exact, (exact * 100.0).round() / 100.0];
-        let rounds = |width: f64| (base as f64 * width).round() as usize == channels;
-        widths.retain(|&width| width <= WIDEST && rounds(width));
+        let fits = |scaled: f64| {
+            [scaled.round(), scaled.floor()]
+                .map(|c| c as usize)
+                .contains(&channels)
+        };
+        widths.retain(|&width| width <= WIDEST && fits(base as f64 * width));
         widths.dedup();
         (widths.into_iter())
             .map(|width| OctResNetConfig {
