@@ -83,14 +83,31 @@ fn the_recipes_are_complete_and_valid() {
             !recipe.about.is_empty() && !recipe.expected.is_empty(),
             "{path:?}"
         );
-        // Complete: nothing is left to defaults, so the file says all there is.
+        // What decides a run is said and not left to the default run.
         let text = fs::read_to_string(&path).unwrap();
         let given: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let whole: serde_json::Value = serde_json::from_str(&recipe.to_json()).unwrap();
-        assert_eq!(given, whole, "{path:?}");
+        let decisive = [
+            "/model/arch",
+            "/model/alpha",
+            "/model/stem",
+            "/model/width",
+            "/data/path",
+            "/data/batch_size",
+            "/data/train/size",
+            "/data/val/size",
+            "/optimizer/lr",
+            "/optimizer/weight_decay",
+            "/schedule/kind",
+            "/label_smoothing",
+            "/epochs",
+        ];
+        for place in decisive {
+            assert!(given.pointer(place).is_some(), "{path:?} lacks {place}");
+        }
+        assert!(!text.contains("TODO"), "{path:?}");
         count += 1;
     }
-    assert!(count >= 3);
+    assert!(count >= 20);
 }
 
 #[test]

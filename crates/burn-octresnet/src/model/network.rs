@@ -61,6 +61,16 @@ impl OctResNet {
     /// - images: `[batch, 3, height, width]`, normalised as in training
     /// - output: `[batch, num_classes]`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.fc.forward(self.forward_pooled(images))
+    }
+
+    /// Computes what the classifier sees.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[batch, 3, height, width]`, normalised as in training
+    /// - output: `[batch, channels]`
+    pub fn forward_pooled(&self, images: Tensor<4>) -> Tensor<2> {
         let x = self.stem(images);
         let x = self.stages().iter().fold(x, |x, blocks| run(blocks, x));
         let x = x.into_high();
@@ -73,7 +83,7 @@ impl OctResNet {
             Some(last) => last.forward_with(x, activation),
             None => x,
         };
-        self.fc.forward(OctFeatures::from(x).global_avg_pool())
+        OctFeatures::from(x).global_avg_pool()
     }
 
     /// Computes the feature maps that the stages end with, for detection and segmentation.

@@ -144,6 +144,16 @@ pub enum TrainError {
         /// The images of the batch.
         files: Vec<PathBuf>,
     },
+    /// Weights that are no numbers.
+    #[error(
+        "the weights are no longer finite in epoch {epoch}, batch {batch}: lower the learning rate, or clip the gradients with `clip_norm`; --resume goes on from the last checkpoint"
+    )]
+    WeightsNotFinite {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The batch of the epoch, from 1.
+        batch: usize,
+    },
     /// The device has too little memory.
     #[error(
         "the device is out of memory with batches of {batch_size} images: try --batch-size {smaller} ({reason})"

@@ -7,6 +7,7 @@ use burn::{
         dataloader::{DataLoader, DataLoaderIterator, Progress},
         dataset::DatasetError,
     },
+    nn::DropoutConfig,
     tensor::{Device, ExecutionError, Int, Tensor, activation::log_softmax},
     train::{
         InferenceStep, ItemLazy, TrainOutput, TrainStep,
@@ -28,6 +29,8 @@ pub struct TrainBatch {
     pub mixed: Option<Mixed>,
     /// Share of each label that is spread over all classes.
     pub label_smoothing: f64,
+    /// Share of what the classifier sees that is set to zero.
+    pub dropout: f64,
 }
 
 impl TrainBatch {
@@ -117,6 +120,7 @@ impl Iterator for TrainBatches<'_> {
             targets: batch.targets,
             mixed: None,
             label_smoothing: self.label_smoothing,
+            dropout: 0.0,
         }))
     }
 }
@@ -194,7 +198,9 @@ impl TrainStep for OctResNet {
     type Output = Classified;
 
     fn step(&self, batch: TrainBatch) -> TrainOutput<Classified> {
-        let logits = self.forward(batch.images.clone());
+        let pooled = self.forward_pooled(batch.images.clone());
+        let pooled = DropoutConfig::new(batch.dropout).init().forward(pooled);
+        let logits = self.fc.forward(pooled);
         let loss = batch.loss(&logits);
         let gradients = loss.clone().mean().backward();
         let item = Classified {

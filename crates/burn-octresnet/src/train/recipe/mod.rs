@@ -49,6 +49,9 @@ pub struct Recipe {
     pub mixup: f64,
     /// Strength of CutMix: the parameter of its Beta distribution; 0 for none.
     pub cutmix: f64,
+    /// Share of the features before the classifier that is set to zero in training (Srivastava et
+    /// al., <https://jmlr.org/papers/v15/srivastava14a.html>).
+    pub dropout: f64,
     /// Batches per change of the weights, whose gradients are averaged.
     pub accumulate: usize,
     /// The longest that the gradients together may be; longer ones are shortened to it.
@@ -244,6 +247,8 @@ impl Recipe {
             let good = strength == 0.0 || positive(strength);
             TrainError::check(good, field, strength, "0 or a positive number, such as 0.2")?;
         }
+        let good = (0.0..1.0).contains(&self.dropout);
+        TrainError::check(good, "dropout", self.dropout, "at least 0 and below 1")?;
         let expected = "at least 1";
         TrainError::check(self.accumulate > 0, "accumulate", self.accumulate, expected)?;
         if let Some(norm) = self.clip_norm {
@@ -397,6 +402,7 @@ impl Default for Recipe {
             label_smoothing: 0.1,
             mixup: 0.0,
             cutmix: 0.0,
+            dropout: 0.0,
             accumulate: 1,
             clip_norm: None,
             ema: None,
@@ -436,7 +442,22 @@ mod tests {
     #[test]
     fn impossible_values_are_named() {
         type Change = fn(&mut Recipe);
-        let cases: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 18] = [
+            (|r| r.mixup = -0.1, "`mixup` is -0.1"),
+            (|r| r.cutmix = f64::INFINITY, "`cutmix` is inf"),
+            (|r| r.dropout = 1.0, "`dropout` is 1"),
+            (|r| r.accumulate = 0, "`accumulate` is 0"),
+            (|r| r.clip_norm = Some(0.0), "`clip_norm` is 0"),
+            (|r| r.ema = Some(1.0), "`ema` is 1"),
+            (|r| r.checkpoint_every = Some(0), "`checkpoint_every` is 0"),
+            (
+                |r| r.freeze = vec!["layer9".into()],
+                "`freeze` is \"layer9\"",
+            ),
+            (
+                |r| r.layer_lr = [("fc".into(), -1.0)].into(),
+                "`layer_lr.fc` is -1",
+            ),
             (|r| r.epochs = 0, "`epochs` is 0"),
             (|r| r.label_smoothing = 1.0, "`label_smoothing` is 1"),
             (|r| r.data.batch_size = 0, "`data.batch_size` is 0"),

@@ -41,6 +41,7 @@ impl Run<'_> {
                 .map_err(|error| TrainError::stopped(&error))?;
         }
         let mut in_update = 0;
+        let skipped_before = self.session.not_finite;
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(|error| TrainError::stopped(&error))?;
             if in_update == 0 {
@@ -63,6 +64,12 @@ impl Run<'_> {
         if in_update > 0 {
             self.update()?;
         }
+        // An epoch without a good batch would make a run that does nothing look like one that does.
+        if let Some(fault) = self.last_fault.take()
+            && self.session.not_finite - skipped_before == self.session.position.batch
+        {
+            return Err(fault);
+        }
         self.session.position.trained = true;
         self.tell(LearnerEvent::EndSplit(epoch));
         Ok(())
@@ -82,7 +89,10 @@ impl Run<'_> {
         rng.set_stream(number);
         // For what the device draws, such as dropout.
         self.settings.device.seed(rng.next_u64());
-        let batch = mix(recipe, batch, &mut rng);
+        let batch = TrainBatch {
+            dropout: recipe.dropout,
+            ..mix(recipe, batch, &mut rng)
+        };
         // Also the statistics of the norms, which the step changes as it goes.
         let before = (recipe.on_nan == OnNan::Skip).then(|| self.session.model.valid());
         let output = contain(recipe.data.batch_size, || {
@@ -100,6 +110,7 @@ impl Run<'_> {
             log::warn!("leaving out a batch: {fault}");
             self.session.not_finite += 1;
             self.session.model = before.train();
+            self.last_fault = Some(fault);
             return Ok(());
         }
         drop(before);

@@ -2,9 +2,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::{
     lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler},
-    module::Module,
+    module::{Module, ModuleVisitor, Param},
     optim::ModuleOptimizer,
-    tensor::Device,
+    tensor::{Device, Tensor},
     train::{
         Interrupter, Learner, SupervisedLearningStrategy, SupervisedTrainingEventProcessor,
         TrainLoader, TrainingComponents, ValidLoader,
@@ -18,6 +18,7 @@ use crate::{
     train::{
         History, Recipe, TrainError,
         checkpoint::{Checkpoints, Parts},
+        evaluate::host,
         journal::Journal,
     },
 };
@@ -105,6 +106,7 @@ impl SupervisedLearningStrategy<OctResNet> for StepLoop {
             interrupter: components.interrupter,
             gradients: Gradients::new(),
             rate: ModuleLearningRate::from(0.0),
+            last_fault: None,
         };
         // What the learner holds is the same network once more.
         drop(learner);
@@ -128,6 +130,8 @@ pub(super) struct Run<'a> {
     pub(super) interrupter: Interrupter,
     pub(super) gradients: Gradients,
     pub(super) rate: ModuleLearningRate,
+    /// Of the last batch that was left out.
+    pub(super) last_fault: Option<TrainError>,
 }
 
 impl Run<'_> {
@@ -180,6 +184,13 @@ impl Run<'_> {
         self.settle()?;
         self.session.position.sums = self.settings.journal.sums();
         let session = &self.session;
+        if !is_finite(&session.model)? {
+            // The checkpoints that there are, are better than this one.
+            return Err(TrainError::WeightsNotFinite {
+                epoch: session.position.epoch,
+                batch: session.position.batch,
+            });
+        }
         self.settings.checkpoints.save(
             &session.position,
             Parts {
@@ -212,4 +223,22 @@ impl Run<'_> {
         self.settings.journal.restore(&session.position);
         self.save()
     }
+}
+
+/// Whether all weights are numbers.
+fn is_finite(model: &OctResNet) -> Result<bool, TrainError> {
+    struct Sums(Vec<Tensor<1>>);
+
+    impl ModuleVisitor for Sums {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            // Times zero, so that no sum of numbers is too large.
+            self.0.push((param.val().without_autodiff() * 0.0).sum());
+        }
+    }
+
+    let mut sums = Sums(Vec::new());
+    model.visit(&mut sums);
+    Ok(host(Tensor::cat(sums.0, 0))?
+        .iter()
+        .all(|sum| sum.is_finite()))
 }
