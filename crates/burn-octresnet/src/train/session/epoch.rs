@@ -205,3 +205,24 @@ fn contain<T>(
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_device_is_told_from_a_broken_one() {
+        let message = |text: &'static str| {
+            let failed: Result<(), _> = contain(48, || panic!("{text}"));
+            failed.unwrap_err().to_string()
+        };
+        for text in [
+            "CUDA_ERROR_OUT_OF_MEMORY",
+            "Out of memory (os error 12)",
+            "OutOfMemory",
+        ] {
+            assert!(message(text).contains("try --batch-size 24"), "{text}");
+        }
+        assert_eq!(message("no kernel\nline 2"), "training stopped: no kernel");
+    }
+}

@@ -15,6 +15,8 @@ mod groups;
 mod mix;
 mod position;
 mod strategy;
+#[cfg(test)]
+mod tests;
 
 pub(super) use ema::Ema;
 pub(super) use groups::{freeze, layer_names, optimizer, schedule};

@@ -1,0 +1,73 @@
+//! What goes wrong in the middle of training, and what is left afterwards.
+#![cfg(unix)]
+
+mod common;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use assert_cmd::Command;
+use common::*;
+
+/// Every file of the checkpoints, with its content.
+fn checkpoints(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for checkpoint in names(&run.join("checkpoint")) {
+        let folder = run.join("checkpoint").join(&checkpoint);
+        for name in names(&folder) {
+            let content = fs::read(folder.join(&name)).unwrap();
+            files.insert(format!("{checkpoint}/{name}"), content);
+        }
+    }
+    files
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoints() {
+    let place = Workplace::new();
+    place.train("run", "").good();
+    let before = checkpoints(&place.path("run"));
+    // The third epoch goes wrong.
+    let config = place.path("run/config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("\"lr\": 0.01", "\"lr\": 1e30")).unwrap();
+    let output = run(&mut place.octresnet("train --resume --output run --epochs 9"));
+    output.error(1, &["epoch 3, batch", "learning rate", "--resume"]);
+    assert_eq!(checkpoints(&place.path("run")), before);
+
+    // Left out, until nothing is left.
+    let line = "train --resume --output run --epochs 9 --on-nan skip";
+    let output = run(&mut place.octresnet(line));
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("leaving out a batch"), "{output:?}");
+}
+
+#[test]
+fn a_full_disk_leaves_the_checkpoints_whole() {
+    let place = Workplace::new();
+    place.train("whole", "--epochs 3").good();
+    place.train("run", "--epochs 3 --checkpoint-every 1").good();
+    for name in ["best.bpk", "last.bpk", "metrics.csv"] {
+        fs::remove_file(place.path("run").join(name)).unwrap();
+    }
+    // Back to the checkpoint before the last.
+    let newest = names(&place.path("run/checkpoint")).pop().unwrap();
+    fs::remove_dir_all(place.path("run/checkpoint").join(newest)).unwrap();
+    let before = checkpoints(&place.path("run"));
+    assert!(!before.is_empty());
+
+    // The shell ignores the signal that goes with the limit, so the write fails as on a full disk.
+    let limited = |line: &str| {
+        let program = env!("CARGO_BIN_EXE_octresnet");
+        let mut shell = Command::new("bash");
+        let line = format!("trap '' XFSZ; ulimit -f 8; exec '{program}' {line}");
+        shell.args(["-c", &line]).current_dir(place.path(""));
+        shell
+    };
+    let output = run(&mut limited("train --resume --output run"));
+    output.error(1, &["cannot write `run/"]);
+    assert_eq!(checkpoints(&place.path("run")), before);
+
+    run(&mut place.octresnet("train --resume --output run")).good();
+    let [whole, run] = ["whole", "run"].map(|run| fs::read(place.path(run).join("last.bpk")));
+    assert!(whole.unwrap() == run.unwrap());
+}
