@@ -180,6 +180,14 @@ impl OptimizerConfig {
             }
         }
     }
+
+    /// Tensors that it keeps per parameter.
+    pub(super) fn states(&self) -> u64 {
+        match self {
+            Self::Sgd { momentum, .. } => u64::from(*momentum > 0.0),
+            Self::AdamW { .. } => 2,
+        }
+    }
 }
 
 fn grouped<O: Optimizer>(

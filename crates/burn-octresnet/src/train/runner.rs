@@ -69,6 +69,12 @@ pub struct Plan {
     pub epochs: [usize; 2],
     /// Batches of the first epoch to come that were trained on before.
     pub step: usize,
+    /// Steps of the optimizer in all epochs.
+    pub updates: usize,
+    /// The first, the highest and the last learning rate.
+    pub lr: [f64; 3],
+    /// Bytes that training takes on the device, as a rule of thumb.
+    pub memory: u64,
     /// The device.
     pub device: DeviceName,
     /// The folder of the run.
@@ -207,13 +213,27 @@ impl Training {
         let model = self.recipe.model.config(self.folder.classes.len());
         let size = [self.recipe.data.train.size; 2];
         let position = self.position();
+        let cost = model.cost(size)?;
+        let steps = self.train_loader()?.num_batches();
+        let schedule = self.recipe.rates(steps);
+        let updates = steps.div_ceil(self.recipe.accumulate) * self.recipe.epochs;
+        let highest = (0..updates)
+            .map(|step| schedule.lr(step))
+            .fold(0.0, f64::max);
         Ok(Plan {
-            cost: model.cost(size)?,
+            cost,
+            updates,
+            lr: [
+                schedule.lr(0),
+                highest,
+                schedule.lr(updates.saturating_sub(1)),
+            ],
+            memory: self.recipe.memory(&cost),
             vanilla: model.vanilla().cost(size)?,
             model,
             init: self.recipe.init.clone(),
             images: [self.folder.train.len(), self.folder.val.len()],
-            steps: self.train_loader()?.num_batches(),
+            steps,
             epochs: [position.epoch, self.recipe.epochs],
             step: position.batch,
             device: self.recipe.device.resolved()?,
@@ -328,11 +348,7 @@ impl Training {
             }
         }
         let position = self.position();
-        let schedule = recipe.schedule.over(
-            recipe.optimizer.lr(),
-            batches.div_ceil(recipe.accumulate),
-            recipe.epochs,
-        );
+        let schedule = recipe.rates(batches);
         Ok(Session {
             schedule: session::schedule(recipe, &model, schedule, position.update),
             ema: recipe

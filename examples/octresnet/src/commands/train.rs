@@ -226,6 +226,12 @@ fn describe(plan: &Plan, resumed: bool) {
     eprintln!(
         "{classes} classes, {train} images to train on, {val} to validate on; device {device}"
     );
+    let [start, highest, end] = plan.lr;
+    eprintln!(
+        "{} steps in all, learning rate from {start:.2e} by {highest:.2e} to {end:.2e}; about {} of memory",
+        thousands(plan.updates as u64),
+        bytes(plan.memory),
+    );
     let from = match (resumed, first, plan.step) {
         (true, 1, 0) => ", from the start: nothing was saved".into(),
         (true, first, 0) => format!(", going on with epoch {first}"),
@@ -236,6 +242,15 @@ fn describe(plan: &Plan, resumed: bool) {
         "{last} epochs of {steps} steps into {}{from}; Ctrl-C stops",
         plan.run.root().display()
     );
+}
+
+/// A number of bytes to the precision of a rule of thumb.
+fn bytes(count: u64) -> String {
+    let megabytes = count as f64 / 1e6;
+    match megabytes < 1000.0 {
+        true => format!("{megabytes:.0} MB"),
+        false => format!("{:.1} GB", megabytes / 1000.0),
+    }
 }
 
 /// Writes the page about a run that has come to its end. That it cannot be written is no reason to

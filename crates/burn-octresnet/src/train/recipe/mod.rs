@@ -9,9 +9,12 @@ use std::{
 };
 
 use burn::config::Config;
+use burn_octconv::Cost;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{DeviceName, OptimizerConfig, ScheduleConfig, TrainError, session::layer_names};
+use super::{
+    DeviceName, OptimizerConfig, Schedule, ScheduleConfig, TrainError, session::layer_names,
+};
 use crate::{
     data::{
         EvalTransform, ImageFolder, MAX_MEGAPIXELS, Normalize, OnUnreadable, Sampling, SplitConfig,
@@ -298,6 +301,20 @@ impl Recipe {
             on_unreadable: self.data.on_unreadable,
             ..Default::default()
         }
+    }
+
+    /// The learning rate of every step, for epochs of `batches` batches.
+    pub(super) fn rates(&self, batches: usize) -> Schedule {
+        let steps = batches.div_ceil(self.accumulate);
+        self.schedule.over(self.optimizer.lr(), steps, self.epochs)
+    }
+
+    /// Bytes that training takes: weights, gradients, the optimizer's and the averaged weights, and
+    /// what every layer gives, kept for the backward pass together with its gradient.
+    pub(super) fn memory(&self, cost: &Cost) -> u64 {
+        let gathered = u64::from(self.accumulate > 1);
+        let copies = 2 + gathered + self.optimizer.states() + u64::from(self.ema.is_some());
+        4 * (copies * cost.params + 2 * self.data.batch_size as u64 * cost.activations)
     }
 
     /// The first setting in which `self` would make another run than `other`, with both values.
