@@ -279,11 +279,13 @@ impl Training {
         // With fewer than five classes, the first five are all of them.
         let top5 = TopKAccuracyMetric::new(self.folder.classes.len().min(5));
         let journal = Journal::new(self.wait());
+        let images = self.folder.train.clone();
         let settings = Settings {
             recipe: self.recipe.clone(),
             device: self.device.clone(),
             journal: journal.clone(),
             checkpoints: Checkpoints::of(&self.run),
+            path: Box::new(move |image| images.path(image)),
             metrics: [loss.name(), top1.name(), top5.name()].map(|name| name.to_string()),
         };
         let session = self.session(train.num_batches())?;
@@ -374,7 +376,7 @@ impl Training {
                 // A short batch would weigh its images more and disturb the batch statistics; but
                 // a folder smaller than one batch has no other.
                 drop_last: self.folder.train.len() >= batch_size,
-                start: crate::data::Position::start_of(self.position().epoch as u64),
+                start: self.position().in_data(),
                 ..self.recipe.loader()
             },
         )

@@ -16,7 +16,10 @@ use burn::{
 };
 
 use super::{DataWait, Mixed};
-use crate::{data::ImageBatch, model::OctResNet};
+use crate::{
+    data::{ImageBatch, Position},
+    model::OctResNet,
+};
 
 /// A batch to train on: images and what the loss compares the logits with.
 #[derive(Debug, Clone)]
@@ -31,6 +34,10 @@ pub struct TrainBatch {
     pub label_smoothing: f64,
     /// Share of what the classifier sees that is set to zero.
     pub dropout: f64,
+    /// Places of the images in the dataset's list, which knows their files.
+    pub indexes: Vec<usize>,
+    /// Where the next batch starts.
+    pub next: Position,
 }
 
 impl TrainBatch {
@@ -121,6 +128,8 @@ impl Iterator for TrainBatches<'_> {
             mixed: None,
             label_smoothing: self.label_smoothing,
             dropout: 0.0,
+            indexes: batch.indexes,
+            next: batch.next,
         }))
     }
 }

@@ -33,13 +33,6 @@ impl Run<'_> {
             total_items: loader.num_items(),
         });
         let mut batches = loader.iter();
-        for _ in 0..self.session.position.batch {
-            // Trained on before the run was stopped.
-            batches
-                .next()
-                .transpose()
-                .map_err(|error| TrainError::stopped(&error))?;
-        }
         let mut in_update = 0;
         let skipped_before = self.session.not_finite;
         while let Some(batch) = batches.next() {
@@ -93,6 +86,7 @@ impl Run<'_> {
             dropout: recipe.dropout,
             ..mix(recipe, batch, &mut rng)
         };
+        let (indexes, next) = (batch.indexes.clone(), batch.next.image);
         // Also the statistics of the norms, which the step changes as it goes.
         let before = (recipe.on_nan == OnNan::Skip).then(|| self.session.model.valid());
         let output = contain(recipe.data.batch_size, || {
@@ -102,8 +96,9 @@ impl Run<'_> {
         });
         let (TrainOutput { grads, item }, losses) = output?;
         self.session.position.batch += 1;
+        self.session.position.image = next;
         if let Some(loss) = losses.into_iter().find(|loss| !loss.is_finite()) {
-            let fault = self.not_finite(loss);
+            let fault = self.not_finite(loss, &indexes);
             let Some(before) = before else {
                 return Err(fault);
             };
@@ -174,13 +169,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn not_finite(&self, loss: f32) -> TrainError {
+    fn not_finite(&self, loss: f32, indexes: &[usize]) -> TrainError {
         let position = &self.session.position;
         TrainError::NotFinite {
             loss,
             epoch: position.epoch,
             batch: position.batch,
-            files: Vec::new(),
+            files: (indexes.iter().map(|&index| (self.settings.path)(index))).collect(),
         }
     }
 }

@@ -84,6 +84,8 @@ mod tests {
             mixed: None,
             label_smoothing: 0.0,
             dropout: 0.0,
+            indexes: Vec::new(),
+            next: crate::data::Position::start_of(1),
         }
     }
 

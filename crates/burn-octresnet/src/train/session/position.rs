@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data;
+
 /// How far a run has come, and the sums of the epoch at hand.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Position {
@@ -11,6 +13,8 @@ pub(crate) struct Position {
     pub(crate) epoch: usize,
     /// Batches of this epoch that were trained on.
     pub(crate) batch: usize,
+    /// Images of this epoch, in its order, that come before the next batch, readable or not.
+    pub(crate) image: usize,
     /// Whether this epoch's training is done, and only its validation is not.
     pub(crate) trained: bool,
     /// What the epoch's row is made of.
@@ -32,6 +36,14 @@ impl Position {
             update: self.update,
             epoch: self.epoch + 1,
             ..Self::default()
+        }
+    }
+
+    /// Where the next batch of training images starts.
+    pub(crate) fn in_data(&self) -> data::Position {
+        data::Position {
+            epoch: self.epoch as u64,
+            image: self.image,
         }
     }
 

@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use burn::{
     lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler},
@@ -31,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) device: Device,
     pub(crate) journal: Journal,
     pub(crate) checkpoints: Checkpoints,
+    /// The file of an image, by its place in the list of images.
+    pub(crate) path: Box<dyn Fn(usize) -> PathBuf + Send + Sync>,
     /// Names of loss, top-1 and top-5.
     pub(crate) metrics: [String; 3],
 }

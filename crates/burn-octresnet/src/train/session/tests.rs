@@ -74,6 +74,8 @@ fn batch(images: Tensor<4>) -> TrainBatch {
         mixed: None,
         label_smoothing: 0.0,
         dropout: 0.0,
+        indexes: Vec::new(),
+        next: crate::data::Position::start_of(1),
     }
 }
 
@@ -119,6 +121,7 @@ fn train(recipe: &Recipe, batches: Vec<TrainBatch>) -> Result<Session, TrainErro
         device: Device::flex(),
         journal: journal.clone(),
         checkpoints: Checkpoints::of(&run),
+        path: Box::new(|image| format!("{image}.png").into()),
         metrics: [loss.name(), top1.name(), top5.name()].map(|name| name.to_string()),
     };
     let model = network(recipe);
@@ -143,6 +146,8 @@ fn train(recipe: &Recipe, batches: Vec<TrainBatch>) -> Result<Session, TrainErro
     let val = ImageBatch {
         images: Tensor::zeros([1, 3, 8, 8], &Device::flex()),
         targets: Tensor::from_data([0], &Device::flex()),
+        indexes: vec![0],
+        next: crate::data::Position::start_of(2),
     };
     SupervisedTraining::new(
         run.root(),
