@@ -41,9 +41,12 @@ impl Position {
 
     /// Where the next batch of training images starts.
     pub(crate) fn in_data(&self) -> data::Position {
-        data::Position {
-            epoch: self.epoch as u64,
-            image: self.image,
+        match self.trained {
+            true => data::Position::start_of(self.epoch as u64 + 1),
+            false => data::Position {
+                epoch: self.epoch as u64,
+                image: self.image,
+            },
         }
     }
 
@@ -80,5 +83,25 @@ impl From<u64> for Exact {
 impl From<Exact> for u64 {
     fn from(number: Exact) -> Self {
         number.0.to_bits()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_stopped_in_its_validation_goes_on_with_the_next_epochs_images() {
+        let mut position = Position {
+            epoch: 3,
+            image: 40,
+            ..Position::start()
+        };
+        assert_eq!(
+            (position.in_data().epoch, position.in_data().image),
+            (3, 40)
+        );
+        position.trained = true;
+        assert_eq!((position.in_data().epoch, position.in_data().image), (4, 0));
     }
 }
