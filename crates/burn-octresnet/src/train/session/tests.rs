@@ -20,8 +20,8 @@ use crate::{
     data::ImageBatch,
     model::OctResNet,
     train::{
-        History, OnNan, OptimizerConfig, PlainProgress, Recipe, RunDir, ScheduleConfig, TrainBatch,
-        TrainError, checkpoint::Checkpoints, journal::Journal, weights,
+        DataWait, History, OnNan, OptimizerConfig, PlainProgress, Recipe, RunDir, ScheduleConfig,
+        TrainBatch, TrainError, checkpoint::Checkpoints, journal::Journal, weights,
     },
 };
 
@@ -161,7 +161,11 @@ fn train(recipe: &Recipe, batches: Vec<TrainBatch>) -> Result<Session, TrainErro
     .with_application_logger(None)
     .with_interrupter(Interrupter::new())
     .with_training_strategy(TrainingStrategy::Custom(steps.clone()))
-    .renderer(Box::new(PlainProgress::new(std::io::sink(), 1)))
+    .renderer(Box::new(PlainProgress::new(
+        std::io::sink(),
+        1,
+        DataWait::default(),
+    )))
     .num_epochs(recipe.epochs)
     .launch(learner);
     steps.outcome()
