@@ -34,7 +34,6 @@ fn a_checkpoint_of_pytorch_becomes_another_network() {
     assert_eq!(other["alpha"], 0.25);
     assert_eq!(other["classes"], 3);
     assert_eq!(other["input"], "safetensors in the octave layout");
-    assert!(other["bytes"].as_u64().unwrap() < size * 6 / 10);
     let text = convert("other.bpk back.safetensors --alpha 0")
         .good()
         .stdout;
