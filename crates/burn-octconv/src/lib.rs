@@ -122,11 +122,13 @@ mod cost;
 pub mod engine;
 mod error;
 mod features;
+#[cfg(feature = "flex")]
+pub mod infer;
 mod layers;
 pub mod ops;
 mod split;
 
-pub use conv::{Downsample, Exchange, OctConv2d, OctConv2dConfig, Upsample};
+pub use conv::{Downsample, Exchange, OctConv2d, OctConv2dConfig, Upsample, fold_batch_norm};
 pub use cost::{Cost, PathMacs, relative_cost};
 pub use error::{FeatureError, OctConvError};
 pub use features::OctFeatures;

@@ -1,5 +1,6 @@
 //! The CPU engine: direct convolution on channel-blocked maps.
 
+pub mod affine;
 mod buffer;
 pub mod conv;
 pub mod head;

@@ -96,7 +96,8 @@ pub(super) fn geometry(
     (!grouped && batch > 0 && supported).then_some(geometry)
 }
 
-fn is_flex(device: &Device) -> bool {
+/// Whether the device is Flex, with or without autodiff.
+pub(crate) fn is_flex(device: &Device) -> bool {
     matches!(
         device.clone().without_autodiff().as_dispatch(),
         DispatchDevice::Flex(_)

@@ -11,6 +11,9 @@ mod flex;
 pub mod norm;
 pub mod resample;
 
+#[cfg(feature = "flex")]
+pub(crate) use flex::is_flex;
+
 use burn::{
     nn::{PaddingConfig2d, conv::Conv2d},
     tensor::Tensor,

@@ -10,7 +10,7 @@ use burn::{
 };
 use burn_octconv::{
     ChannelSplit, Cost, OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig, OctConvError,
-    OctSqueezeExcite, OctSqueezeExciteConfig,
+    OctFeatures, OctSqueezeExcite, OctSqueezeExciteConfig, fold_batch_norm,
     ops::{
         conv2d,
         norm::{Activation, batch_norm},
@@ -236,7 +236,7 @@ impl Parts<'_> {
     /// Builds a vanilla convolution and the norm after it.
     pub(super) fn conv_norm(&mut self, conv: &str, bn: &str) -> ConvNorm {
         let (conv, bn) = self.conv2d(conv, bn);
-        let bn = bn.expect("a norm is described");
+        assert!(bn.is_some(), "a norm is described");
         ConvNorm { conv, bn }
     }
 
@@ -264,10 +264,10 @@ fn missing(name: &str) -> ! {
 /// A vanilla convolution and its norm: outside of the octave part of a network.
 #[derive(Module, Debug)]
 pub struct ConvNorm {
-    /// The convolution, without bias.
+    /// The convolution, without bias unless the norm is folded.
     pub conv: Conv2d,
-    /// The norm after it.
-    pub bn: BatchNorm,
+    /// The norm after it; none once it is folded.
+    pub bn: Option<BatchNorm>,
 }
 
 impl ConvNorm {
@@ -287,7 +287,66 @@ impl ConvNorm {
     ///
     /// As [`ConvNorm::forward`].
     pub fn forward_with(&self, input: Tensor<4>, activation: Activation) -> Tensor<4> {
-        batch_norm(&self.bn, conv2d(&self.conv, input), None, activation)
+        normalize_vanilla(&self.bn, conv2d(&self.conv, input), activation)
+    }
+
+    pub(super) fn fold_batch_norm(&mut self) {
+        fold_vanilla(&mut self.conv, &mut self.bn);
+    }
+}
+
+/// Applies a norm, if it is there.
+pub(super) fn normalize(norm: &Option<OctBatchNorm>, x: OctFeatures) -> OctFeatures {
+    normalize_with(norm, x, None, Activation::Identity)
+}
+
+/// Applies a norm, if it is there, then a sum and an activation.
+pub(super) fn normalize_with(
+    norm: &Option<OctBatchNorm>,
+    x: OctFeatures,
+    shortcut: Option<OctFeatures>,
+    activation: Activation,
+) -> OctFeatures {
+    match (norm, shortcut) {
+        (Some(norm), shortcut) => norm.forward_with(x, shortcut, activation),
+        (None, Some(shortcut)) => (x + shortcut).map(|x| activation.forward(x)),
+        (None, None) => x.map(|x| activation.forward(x)),
+    }
+}
+
+/// Applies a vanilla norm, if it is there, then an activation.
+pub(super) fn normalize_vanilla(
+    norm: &Option<BatchNorm>,
+    x: Tensor<4>,
+    activation: Activation,
+) -> Tensor<4> {
+    match norm {
+        Some(norm) => batch_norm(norm, x, None, activation),
+        None => activation.forward(x),
+    }
+}
+
+/// Folds a norm, if there is one, into the convolution before it.
+pub(super) fn fold(conv: &mut OctConv2d, norm: &mut Option<OctBatchNorm>) {
+    if let Some(norm) = norm.take() {
+        *conv = conv.fold_batch_norm(&norm);
+    }
+}
+
+/// Folds a norm, if there is one and it can be, into the convolution after it.
+pub(super) fn fold_before(norm: &mut Option<OctBatchNorm>, conv: &mut OctConv2d) {
+    let folded = norm
+        .as_ref()
+        .and_then(|norm| conv.fold_input_batch_norm(norm));
+    if let Some(folded) = folded {
+        (*conv, *norm) = (folded, None);
+    }
+}
+
+/// Folds a vanilla norm, if there is one, into the convolution before it.
+pub(super) fn fold_vanilla(conv: &mut Conv2d, norm: &mut Option<BatchNorm>) {
+    if let Some(norm) = norm.take() {
+        *conv = fold_batch_norm(conv, &norm);
     }
 }
 

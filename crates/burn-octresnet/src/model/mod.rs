@@ -26,6 +26,7 @@ mod config;
 mod cut;
 mod error;
 mod family;
+mod inference;
 mod layers;
 mod network;
 mod stem;
@@ -40,6 +41,7 @@ pub use block::{
 pub use config::{LayerCost, OctResNetConfig};
 pub(crate) use cut::Piece;
 pub use error::ModelError;
+pub use inference::InferenceModel;
 pub use layers::{ConvNorm, Rectifier};
 pub use network::OctResNet;
 pub use stem::Stem;

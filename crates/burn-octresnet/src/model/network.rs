@@ -12,7 +12,7 @@ use burn_octconv::{
 use super::{
     Block, ConvNorm, LayerCost, ModelError, Rectifier, Residual,
     family::{Blueprint, Tail},
-    layers::{Layer, Layers, conv},
+    layers::{Layer, Layers, conv, fold_vanilla, normalize_vanilla},
     stem::{StemConfig, StemPool},
 };
 
@@ -26,7 +26,7 @@ use super::{
 pub struct OctResNet {
     /// First convolution of the stem.
     pub conv1: Conv2d,
-    /// Norm after it; the blocks of a Wide ResNet bring their own.
+    /// Norm after it; the blocks of a Wide ResNet bring their own. None once it is folded.
     pub bn1: Option<BatchNorm>,
     /// Further convolutions of a deep stem.
     pub deep: Vec<ConvNorm>,
@@ -51,6 +51,9 @@ pub struct OctResNet {
     /// The activation of stem and tail.
     #[module(skip)]
     pub rectifier: Rectifier,
+    /// Whether the activation follows `conv1`; the blocks of a Wide ResNet bring their own.
+    #[module(skip)]
+    pub activates_conv1: bool,
 }
 
 impl OctResNet {
@@ -143,6 +146,47 @@ impl OctResNet {
         Ok(self)
     }
 
+    /// The network for inference: every norm that stands directly after a convolution is folded
+    /// into it, which gives it a bias.
+    ///
+    /// Logits stay the same within rounding. Post-activation networks and MobileNets have no norm
+    /// layers left; what stays are the norms of pre-activation networks and DenseNets that read a
+    /// sum or a concatenation. The running statistics become fixed, so train before and not after.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_octresnet::model::{Arch, OctResNetConfig};
+    ///
+    /// let device = Device::default();
+    /// let model = OctResNetConfig::new(Arch::OctResNet20, 10).init(&device)?;
+    /// let folded = model.clone().fold_batch_norm();
+    /// assert!(folded.bn1.is_none() && folded.conv1.bias.is_some());
+    ///
+    /// let images = Tensor::<4>::ones([1, 3, 32, 32], &device);
+    /// let (logits, expected) = (folded.forward(images.clone()), model.forward(images));
+    /// assert!(logits.all_close(expected, Some(1e-3), Some(1e-3)));
+    /// # Ok::<(), burn_octresnet::model::ModelError>(())
+    /// ```
+    pub fn fold_batch_norm(mut self) -> Self {
+        fold_vanilla(&mut self.conv1, &mut self.bn1);
+        self.deep.iter_mut().for_each(ConvNorm::fold_batch_norm);
+        self.reduce = self.reduce.map(Residual::fold_batch_norm);
+        let stages = [
+            &mut self.layer1,
+            &mut self.layer2,
+            &mut self.layer3,
+            &mut self.layer4,
+        ];
+        for stage in stages {
+            let blocks = std::mem::take(stage).into_iter();
+            *stage = blocks.map(Block::fold_batch_norm).collect();
+        }
+        if let Some(last) = &mut self.last {
+            last.fold_batch_norm();
+        }
+        self
+    }
+
     /// The stages that the network has.
     fn stages(&self) -> Vec<&[Block]> {
         let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
@@ -153,8 +197,8 @@ impl OctResNet {
     fn stem(&self, images: Tensor<4>) -> OctFeatures {
         let mut x = conv2d(&self.conv1, images);
         let activation = self.rectifier.into();
-        if let Some(bn1) = &self.bn1 {
-            x = batch_norm(bn1, x, None, activation);
+        if self.activates_conv1 {
+            x = normalize_vanilla(&self.bn1, x, activation);
         }
         for conv in &self.deep {
             x = conv.forward_with(x, activation);
@@ -274,6 +318,7 @@ impl Blueprint {
                 .then(|| tail.conv_norm("last.conv", "last.bn")),
             fc: tail.linear("fc"),
             rectifier: self.stem.rectifier,
+            activates_conv1: self.stem.norm,
         };
         tail.finish();
         Ok(network)

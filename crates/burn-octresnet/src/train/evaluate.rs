@@ -1,4 +1,4 @@
-use burn::{data::dataloader::DataLoader, tensor::Tensor, train::InferenceStep};
+use burn::{data::dataloader::DataLoader, tensor::Tensor};
 use serde::Serialize;
 
 use super::{Classified, Confusion, TrainError, TrainedModel, error::first_line};
@@ -62,7 +62,7 @@ impl TrainedModel {
         Ok(ImageFolder::open_eval(folder, &self.classes)?)
     }
 
-    /// Shows the network every image, with the recipe's transform, batch size and workers.
+    /// Shows the network, in its inference form, every image, with the recipe's transform, batch size and workers.
     ///
     /// `progress` is called after each batch with the number of images so far and in all.
     ///
@@ -83,11 +83,12 @@ impl TrainedModel {
             self.recipe.loader(),
             &self.device,
         )?;
+        let model = self.model.clone().into_inference();
         let mut tally = Tally::new(self.classes.len());
         for batch in loader.iter() {
             let batch =
                 batch.map_err(|error| TrainError::Stopped(first_line(&error.to_string())))?;
-            tally.add(InferenceStep::step(&self.model, batch))?;
+            tally.add(Classified::new(model.forward(batch.images), batch.targets))?;
             progress(tally.images(), total);
         }
         Ok(tally.finish(&self.classes, loader.report().count()))

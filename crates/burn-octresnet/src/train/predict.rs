@@ -39,6 +39,7 @@ impl TrainedModel {
         mut unreadable: impl FnMut(DataError),
     ) -> Result<Vec<Prediction>, TrainError> {
         let data = &self.recipe.data;
+        let model = self.model.clone().into_inference();
         let mut results = Vec::with_capacity(images.len());
         for files in images.chunks(data.batch_size) {
             let (mut pixels, mut paths) = (Vec::new(), Vec::new());
@@ -56,7 +57,7 @@ impl TrainedModel {
                 continue;
             }
             let batch = data.normalize.batch(pixels, data.val.size, &self.device);
-            let probabilities = host(softmax(self.model.forward(batch), 1))?;
+            let probabilities = host(softmax(model.forward(batch), 1))?;
             let rows = probabilities.chunks(self.classes.len());
             for (image, row) in paths.into_iter().zip(rows) {
                 results.push(Prediction {

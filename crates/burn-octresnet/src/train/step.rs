@@ -171,6 +171,17 @@ pub struct Classified {
     pub targets: Tensor<1, Int>,
 }
 
+impl Classified {
+    /// What a network made of a batch that it was not trained on.
+    pub fn new(logits: Tensor<2>, targets: Tensor<1, Int>) -> Self {
+        Self {
+            loss: cross_entropy(logits.clone(), targets.clone(), 0.0),
+            logits,
+            targets,
+        }
+    }
+}
+
 impl ItemLazy for Classified {
     fn sync(self) -> Result<Self, ExecutionError> {
         // Metrics run in another thread: what the device has buffered has to start before they
@@ -226,12 +237,7 @@ impl InferenceStep for OctResNet {
     type Output = Classified;
 
     fn step(&self, batch: ImageBatch) -> Classified {
-        let logits = self.forward(batch.images);
-        Classified {
-            loss: cross_entropy(logits.clone(), batch.targets.clone(), 0.0),
-            logits,
-            targets: batch.targets,
-        }
+        Classified::new(self.forward(batch.images), batch.targets)
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) use run::run_with;
 pub use stem::{Stem, StemWeights};
 pub(crate) use tile::TileShape;
 
+pub use crate::ops::norm::Activation;
+
 use super::map::BlockedMap;
 
 /// A map that a product reads.
@@ -87,28 +89,6 @@ pub enum Output<'a> {
     Unpooled(&'a mut [f32], [usize; 2]),
     /// Nowhere: only the pooled map is wanted.
     Nowhere,
-}
-
-/// Bounds of the result.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Activation {
-    /// None.
-    #[default]
-    Identity,
-    /// max(x, 0)
-    Relu,
-    /// min(max(x, 0), 6)
-    Relu6,
-}
-
-impl Activation {
-    pub(crate) fn bounds(self) -> [f32; 2] {
-        match self {
-            Self::Identity => [f32::NEG_INFINITY, f32::INFINITY],
-            Self::Relu => [0.0, f32::INFINITY],
-            Self::Relu6 => [0.0, 6.0],
-        }
-    }
 }
 
 /// One group of output channels of a layer:

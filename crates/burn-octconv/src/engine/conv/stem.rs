@@ -46,6 +46,11 @@ impl StemWeights {
         packed
     }
 
+    /// Channels that it reads.
+    pub fn c_in(&self) -> usize {
+        self.c_in
+    }
+
     /// As [`new`](Self::new), reusing the memory of `self`.
     pub fn pack(
         &mut self,

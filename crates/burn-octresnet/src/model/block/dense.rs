@@ -5,7 +5,7 @@ use burn_octconv::{
 };
 
 use super::shortcut::join;
-use crate::model::layers::{Layer, Layers, conv};
+use crate::model::layers::{Layer, Layers, conv, fold, normalize_with};
 
 /// A share of low-frequency channels that splits `split.total()` channels into exactly `split`.
 /// Concatenation adds up splits, and a sum of floors is not the floor of the sum.
@@ -72,7 +72,7 @@ impl DenseLayerConfig {
         let block = DenseLayer {
             norm1: parts.norm("norm1")?,
             conv1: parts.conv("conv1")?,
-            norm2: parts.norm("norm2")?,
+            norm2: Some(parts.norm("norm2")?),
             conv2: parts.conv("conv2")?,
         };
         parts.finish();
@@ -90,8 +90,8 @@ pub struct DenseLayer {
     pub norm1: OctBatchNorm,
     /// 1×1 convolution.
     pub conv1: OctConv2d,
-    /// Norm before `conv2`.
-    pub norm2: OctBatchNorm,
+    /// Norm before `conv2`; none once it is folded into `conv1`.
+    pub norm2: Option<OctBatchNorm>,
     /// 3×3 convolution to the new channels.
     pub conv2: OctConv2d,
 }
@@ -106,12 +106,19 @@ impl DenseLayer {
         let norm_relu = |norm: &OctBatchNorm, x| norm.forward_with(x, None, Activation::Relu);
         let x = norm_relu(&self.norm1, input.clone());
         let x = self.conv1.forward(x);
-        let x = self.conv2.forward(norm_relu(&self.norm2, x));
+        let x = normalize_with(&self.norm2, x, None, Activation::Relu);
+        let x = self.conv2.forward(x);
         let size = input.size();
         let (high, low) = input.into_parts();
         let (new_high, new_low) = x.into_parts();
         OctFeatures::try_new(join(high, new_high), join(low, new_low), size)
             .unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Folds the norm between the convolutions into the first; the one that reads the input stays.
+    pub fn fold_batch_norm(mut self) -> Self {
+        fold(&mut self.conv1, &mut self.norm2);
+        self
     }
 }
 

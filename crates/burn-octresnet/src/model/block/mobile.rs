@@ -4,7 +4,7 @@ use burn_octconv::{
 };
 
 use super::residual::zero_gamma;
-use crate::model::layers::{Layer, Layers, conv};
+use crate::model::layers::{Layer, Layers, conv, fold, normalize_with};
 
 /// A depthwise 3×3 convolution: one filter per channel of each frequency.
 fn depthwise(channels: usize, stride: usize, alpha: f64, strided: bool) -> OctConv2dConfig {
@@ -55,9 +55,9 @@ impl SeparableConfig {
         let mut parts = self.layers().build(device);
         let block = Separable {
             conv1: parts.conv("conv1")?,
-            bn1: parts.norm("bn1")?,
+            bn1: Some(parts.norm("bn1")?),
             conv2: parts.conv("conv2")?,
-            bn2: parts.norm("bn2")?,
+            bn2: Some(parts.norm("bn2")?),
         };
         parts.finish();
         Ok(block)
@@ -72,12 +72,12 @@ impl SeparableConfig {
 pub struct Separable {
     /// Depthwise 3×3 convolution, with the block's stride.
     pub conv1: OctConv2d,
-    /// Norm after `conv1`.
-    pub bn1: OctBatchNorm,
+    /// Norm after `conv1`; none once it is folded.
+    pub bn1: Option<OctBatchNorm>,
     /// Pointwise 1×1 convolution.
     pub conv2: OctConv2d,
-    /// Norm after `conv2`.
-    pub bn2: OctBatchNorm,
+    /// Norm after `conv2`; none once it is folded.
+    pub bn2: Option<OctBatchNorm>,
 }
 
 impl Separable {
@@ -87,9 +87,16 @@ impl Separable {
     ///
     /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        let norm_relu = |norm: &OctBatchNorm, x| norm.forward_with(x, None, Activation::Relu);
-        let x = norm_relu(&self.bn1, self.conv1.forward(input));
-        norm_relu(&self.bn2, self.conv2.forward(x))
+        let x = self.conv1.forward(input);
+        let x = normalize_with(&self.bn1, x, None, Activation::Relu);
+        normalize_with(&self.bn2, self.conv2.forward(x), None, Activation::Relu)
+    }
+
+    /// Folds both norms into the convolutions.
+    pub fn fold_batch_norm(mut self) -> Self {
+        fold(&mut self.conv1, &mut self.bn1);
+        fold(&mut self.conv2, &mut self.bn2);
+        self
     }
 }
 
@@ -142,16 +149,16 @@ impl InvertedConfig {
         let mut parts = self.layers().build(device);
         let mut block = Inverted {
             conv1: parts.conv("conv1")?,
-            bn1: parts.norm("bn1")?,
+            bn1: Some(parts.norm("bn1")?),
             conv2: parts.conv("conv2")?,
-            bn2: parts.norm("bn2")?,
+            bn2: Some(parts.norm("bn2")?),
             conv3: parts.conv("conv3")?,
-            bn3: parts.norm("bn3")?,
+            bn3: Some(parts.norm("bn3")?),
             shortcut: self.has_shortcut(),
         };
         parts.finish();
         if self.zero_init && self.has_shortcut() {
-            zero_gamma(&mut block.bn3);
+            zero_gamma(block.bn3.as_mut());
         }
         Ok(block)
     }
@@ -167,16 +174,16 @@ impl InvertedConfig {
 pub struct Inverted {
     /// 1×1 convolution to the expanded width.
     pub conv1: OctConv2d,
-    /// Norm after `conv1`.
-    pub bn1: OctBatchNorm,
+    /// Norm after `conv1`; none once it is folded.
+    pub bn1: Option<OctBatchNorm>,
     /// Depthwise 3×3 convolution, with the block's stride.
     pub conv2: OctConv2d,
-    /// Norm after `conv2`.
-    pub bn2: OctBatchNorm,
+    /// Norm after `conv2`; none once it is folded.
+    pub bn2: Option<OctBatchNorm>,
     /// 1×1 convolution to the output width.
     pub conv3: OctConv2d,
-    /// Norm after `conv3`.
-    pub bn3: OctBatchNorm,
+    /// Norm after `conv3`; none once it is folded.
+    pub bn3: Option<OctBatchNorm>,
     /// Whether the input is added to the output.
     #[module(skip)]
     pub shortcut: bool,
@@ -190,11 +197,19 @@ impl Inverted {
     /// - input: `[batch, channels_in, height, width]`, no low group
     /// - output: `[batch, channels_out, ⌈height / stride⌉, ⌈width / stride⌉]`, no low group
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        let norm_relu6 = |norm: &OctBatchNorm, x| norm.forward_with(x, None, Activation::Relu6);
-        let x = norm_relu6(&self.bn1, self.conv1.forward(input.clone()));
-        let x = norm_relu6(&self.bn2, self.conv2.forward(x));
+        let x = self.conv1.forward(input.clone());
+        let x = normalize_with(&self.bn1, x, None, Activation::Relu6);
+        let x = normalize_with(&self.bn2, self.conv2.forward(x), None, Activation::Relu6);
         let shortcut = self.shortcut.then_some(input);
-        self.bn3
-            .forward_with(self.conv3.forward(x), shortcut, Activation::Identity)
+        let x = self.conv3.forward(x);
+        normalize_with(&self.bn3, x, shortcut, Activation::Identity)
+    }
+
+    /// Folds the three norms into the convolutions.
+    pub fn fold_batch_norm(mut self) -> Self {
+        fold(&mut self.conv1, &mut self.bn1);
+        fold(&mut self.conv2, &mut self.bn2);
+        fold(&mut self.conv3, &mut self.bn3);
+        self
     }
 }

@@ -49,6 +49,18 @@ impl Block {
             Self::Transition(block) => block.forward(input),
         }
     }
+
+    /// Folds every norm that stands directly after a convolution.
+    pub fn fold_batch_norm(self) -> Self {
+        match self {
+            Self::Residual(block) => Self::Residual(block.fold_batch_norm()),
+            Self::Separable(block) => Self::Separable(block.fold_batch_norm()),
+            Self::Inverted(block) => Self::Inverted(block.fold_batch_norm()),
+            Self::Dense(block) => Self::Dense(block.fold_batch_norm()),
+            // Its norm reads the input.
+            Self::Transition(block) => Self::Transition(block),
+        }
+    }
 }
 
 /// Configuration of a [`Block`].

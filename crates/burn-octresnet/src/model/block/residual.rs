@@ -8,7 +8,7 @@ use burn_octconv::{
 };
 
 use super::PadShortcut;
-use crate::model::layers::{Layer, Layers, conv};
+use crate::model::layers::{Layer, Layers, conv, fold, fold_before, normalize, normalize_with};
 
 /// The convolutions of a residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,9 +195,9 @@ impl ResidualConfig {
         let mut block = Residual {
             pre_norm: parts.maybe_plain_norm("pre_norm")?,
             conv1: parts.conv("conv1")?,
-            bn1: parts.norm("bn1")?,
+            bn1: Some(parts.norm("bn1")?),
             conv2: parts.conv("conv2")?,
-            bn2: parts.norm("bn2")?,
+            bn2: Some(parts.norm("bn2")?),
             conv3: parts.maybe_conv("conv3")?,
             bn3: parts.maybe_norm("bn3")?,
             se: parts.maybe_squeeze_excite("se")?,
@@ -207,15 +207,16 @@ impl ResidualConfig {
         };
         parts.finish();
         if self.zero_init && self.order == Order::PostActivation {
-            zero_gamma(block.bn3.as_mut().unwrap_or(&mut block.bn2));
+            zero_gamma(block.bn3.as_mut().or(block.bn2.as_mut()));
         }
         Ok(block)
     }
 }
 
 /// Lets a norm return zeros until it has learned something else.
-pub(super) fn zero_gamma(norm: &mut OctBatchNorm) {
-    for norm in [&mut norm.high, &mut norm.low].into_iter().flatten() {
+pub(super) fn zero_gamma(norm: Option<&mut OctBatchNorm>) {
+    let groups = norm.map(|norm| [&mut norm.high, &mut norm.low]);
+    for norm in groups.into_iter().flatten().flatten() {
         norm.gamma = Param::from_tensor(norm.gamma.val().zeros_like());
     }
 }
@@ -227,7 +228,8 @@ pub(super) fn zero_gamma(norm: &mut OctBatchNorm) {
 /// <https://arxiv.org/abs/1603.05027> (pre-activation); Xie et al.,
 /// <https://arxiv.org/abs/1611.05431> (groups); Hu et al., <https://arxiv.org/abs/1709.01507>
 /// (squeeze-and-excitation). The octave form is Chen et al.,
-/// <https://arxiv.org/abs/1904.05049>, section 4. Field names follow torchvision's.
+/// <https://arxiv.org/abs/1904.05049>, section 4. Field names follow torchvision's. Norms are none
+/// once they are folded.
 #[derive(Module, Debug)]
 pub struct Residual {
     /// Plain norm on the input of `conv1`: γ and β stay 1 and 0.
@@ -235,11 +237,11 @@ pub struct Residual {
     /// First convolution.
     pub conv1: OctConv2d,
     /// Norm after `conv1`, or before it in a pre-activation block.
-    pub bn1: OctBatchNorm,
+    pub bn1: Option<OctBatchNorm>,
     /// Second convolution.
     pub conv2: OctConv2d,
     /// Norm after or before `conv2`.
-    pub bn2: OctBatchNorm,
+    pub bn2: Option<OctBatchNorm>,
     /// Third convolution, of a bottleneck.
     pub conv3: Option<OctConv2d>,
     /// Norm after or before `conv3`.
@@ -264,7 +266,7 @@ pub struct Projection {
     /// 1×1 convolution, with the block's stride.
     pub conv: OctConv2d,
     /// Norm after it; in a pre-activation block, norm before it, with an activation between. None
-    /// if it reads the block's activated input.
+    /// if it reads the block's activated input, and once it is folded.
     pub bn: Option<OctBatchNorm>,
 }
 
@@ -285,37 +287,37 @@ impl Residual {
         let shortcut = match (&self.downsample, &self.pad) {
             (Some(projection), _) => {
                 let x = normalize(&projection.pre_norm, input.clone());
-                let x = projection.conv.forward(x);
-                match &projection.bn {
-                    Some(bn) => bn.forward(x),
-                    None => x,
-                }
+                normalize(&projection.bn, projection.conv.forward(x))
             }
             (None, Some(pad)) => pad.forward(input.clone()),
             (None, None) => input.clone(),
         };
         let x = normalize(&self.pre_norm, input);
-        let norm_relu = |norm: &OctBatchNorm, x| norm.forward_with(x, None, Activation::Relu);
-        let x = norm_relu(&self.bn1, self.conv1.forward(x));
+        let x = normalize_with(&self.bn1, self.conv1.forward(x), None, Activation::Relu);
         let x = self.conv2.forward(x);
-        let (x, last_norm) = match (&self.conv3, &self.bn3) {
-            (Some(conv3), Some(bn3)) => (conv3.forward(norm_relu(&self.bn2, x)), bn3),
-            _ => (x, &self.bn2),
+        let (x, last_norm) = match &self.conv3 {
+            Some(conv3) => {
+                let x = normalize_with(&self.bn2, x, None, Activation::Relu);
+                (conv3.forward(x), &self.bn3)
+            }
+            None => (x, &self.bn2),
         };
         match &self.se {
-            Some(se) => (se.forward(last_norm.forward(x)) + shortcut).relu(),
-            None => last_norm.forward_with(x, Some(shortcut), Activation::Relu),
+            Some(se) => (se.forward(normalize(last_norm, x)) + shortcut).relu(),
+            None => normalize_with(last_norm, x, Some(shortcut), Activation::Relu),
         }
     }
 
     fn forward_pre(&self, input: OctFeatures) -> OctFeatures {
         let activated = normalize(&self.pre_norm, input.clone());
-        let norm_relu = |norm: &OctBatchNorm, x| norm.forward_with(x, None, Activation::Relu);
-        let activated = norm_relu(&self.bn1, activated);
+        let activated = normalize_with(&self.bn1, activated, None, Activation::Relu);
         let shortcut = match (&self.downsample, &self.pad) {
             (Some(projection), _) => {
                 let x = match &projection.bn {
-                    Some(bn) => norm_relu(bn, normalize(&projection.pre_norm, input)),
+                    Some(_) => {
+                        let x = normalize(&projection.pre_norm, input);
+                        normalize_with(&projection.bn, x, None, Activation::Relu)
+                    }
                     None => activated.clone(),
                 };
                 projection.conv.forward(x)
@@ -324,20 +326,41 @@ impl Residual {
             (None, None) => input,
         };
         let x = self.conv1.forward(activated);
-        let mut x = self.conv2.forward(norm_relu(&self.bn2, x));
-        if let (Some(conv3), Some(bn3)) = (&self.conv3, &self.bn3) {
-            x = conv3.forward(norm_relu(bn3, x));
+        let x = normalize_with(&self.bn2, x, None, Activation::Relu);
+        let mut x = self.conv2.forward(x);
+        if let Some(conv3) = &self.conv3 {
+            x = conv3.forward(normalize_with(&self.bn3, x, None, Activation::Relu));
         }
         if let Some(se) = &self.se {
             x = se.forward(x);
         }
         x + shortcut
     }
-}
 
-fn normalize(norm: &Option<OctBatchNorm>, x: OctFeatures) -> OctFeatures {
-    match norm {
-        Some(norm) => norm.forward(x),
-        None => x,
+    /// Folds every norm that stands directly after a convolution, or before a 1×1 convolution with
+    /// nothing between. A post-activation block keeps none; a pre-activation block keeps those
+    /// that read its input.
+    pub fn fold_batch_norm(mut self) -> Self {
+        match self.order {
+            Order::PostActivation => {
+                fold(&mut self.conv1, &mut self.bn1);
+                fold(&mut self.conv2, &mut self.bn2);
+                if let Some(conv3) = &mut self.conv3 {
+                    fold(conv3, &mut self.bn3);
+                }
+                fold_before(&mut self.pre_norm, &mut self.conv1);
+                if let Some(projection) = &mut self.downsample {
+                    fold(&mut projection.conv, &mut projection.bn);
+                    fold_before(&mut projection.pre_norm, &mut projection.conv);
+                }
+            }
+            Order::PreActivation => {
+                fold(&mut self.conv1, &mut self.bn2);
+                if self.conv3.is_some() {
+                    fold(&mut self.conv2, &mut self.bn3);
+                }
+            }
+        }
+        self
     }
 }

@@ -29,9 +29,9 @@ impl PadShortcut {
     ///
     /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        let batch = [input.high(), input.low()].into_iter().flatten();
-        let batch = batch.map(|x| x.dims()[0]).next().unwrap_or(1);
-        let device = input.device();
+        let given = input.high().or(input.low());
+        let given = given.expect("a feature map has a group");
+        let ([batch, ..], device, dtype) = (given.dims(), given.device(), given.dtype());
         let x = self.regroup(input);
         let x = match (self.stride, self.strided) {
             (1, _) => x,
@@ -42,8 +42,8 @@ impl PadShortcut {
         let size = x.size();
         let pad = |x: Option<Tensor<4>>, channels: usize, [height, width]: [usize; 2]| {
             let missing = channels - x.as_ref().map_or(0, |x| x.dims()[1]);
-            let zeros =
-                (missing > 0).then(|| Tensor::zeros([batch, missing, height, width], &device));
+            let zeros = (missing > 0)
+                .then(|| Tensor::zeros([batch, missing, height, width], (&device, dtype)));
             join(x, zeros)
         };
         let (high, low) = x.into_parts();

@@ -1,0 +1,42 @@
+//! Whole networks in their inference form, on the CPU engine.
+//!
+//! A module network computes layer by layer on tensors: every layer converts its input to the
+//! engine's channel-blocked layout and its result back, and norm, sum and activation are passes of
+//! their own. In the inference form a network is a fixed list of operations on blocked maps:
+//! weights are packed once, maps stay blocked from the stem to the head, bias, residual sum,
+//! activation and the average-pooled copies that the next layer's H→L path reads are written while
+//! the result is in registers or cache, and memory is kept from call to call.
+//!
+//! [`NetworkBuilder`] takes the layers in the order of a forward pass, handing out an [`OctMap`]
+//! for each result, and [`NetworkBuilder::finish`] makes a [`Network`] of them for images of any
+//! size. What the engine has no kernel for returns `None`, and the caller keeps the module network:
+//!
+//! ```
+//! use burn::{nn::{LinearConfig, conv::Conv2dConfig}, tensor::{Device, Tensor}};
+//! use burn_octconv::{OctConv2dConfig, infer::{Epilogue, NetworkBuilder}};
+//!
+//! let device = Device::flex();
+//! let stem = Conv2dConfig::new([3, 16], [3, 3]).init(&device);
+//! let first = OctConv2dConfig::new([16, 32], [3, 3]).with_alpha_in(0.0).init(&device);
+//! let last = OctConv2dConfig::new([32, 64], [3, 3]).with_alpha_out(0.0).init(&device);
+//! let fc = LinearConfig::new(64, 10).init(&device);
+//!
+//! let build = || {
+//!     let mut net = NetworkBuilder::default();
+//!     let x = net.stem(&stem, Epilogue::relu().activation, false)?;
+//!     let x = net.conv(x, &first, Epilogue::relu())?;
+//!     let x = net.conv(x, &last, Epilogue::relu())?;
+//!     net.finish(x, &fc)
+//! };
+//! let net = build().expect("all of these layers have kernels");
+//! let logits = net.forward(&Tensor::zeros([2, 3, 33, 50], &device)).unwrap();
+//! assert_eq!(logits.dims(), [2, 10]);
+//! ```
+
+mod builder;
+mod lower;
+mod network;
+mod schedule;
+
+pub use builder::{Epilogue, NetworkBuilder, OctMap};
+pub use network::Network;

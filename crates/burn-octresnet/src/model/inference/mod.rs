@@ -1,0 +1,77 @@
+#[cfg(feature = "flex")]
+mod lower;
+
+use burn::tensor::Tensor;
+#[cfg(feature = "flex")]
+use burn_octconv::infer::Network;
+
+use super::OctResNet;
+
+/// A network in its inference form. Built by [`OctResNet::into_inference`].
+#[derive(Debug)]
+pub struct InferenceModel {
+    /// The network with its norms folded, for whatever the engine does not serve.
+    network: OctResNet,
+    #[cfg(feature = "flex")]
+    engine: Option<Network>,
+}
+
+impl InferenceModel {
+    /// Computes the logits.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[batch, 3, height, width]`, normalised as in training
+    /// - output: `[batch, num_classes]`
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        #[cfg(feature = "flex")]
+        if let Some(logits) = self.engine.as_ref().and_then(|e| e.forward(&images)) {
+            return logits;
+        }
+        self.network.forward(images)
+    }
+
+    /// Whether the CPU engine computes the network as a whole, rather than layer by layer.
+    pub fn is_fused(&self) -> bool {
+        #[cfg(feature = "flex")]
+        return self.engine.is_some();
+        #[cfg(not(feature = "flex"))]
+        false
+    }
+}
+
+impl OctResNet {
+    /// The network in the form in which it answers fastest; logits stay the same within rounding.
+    ///
+    /// Norms are folded as by [`fold_batch_norm`](Self::fold_batch_norm), so statistics and
+    /// weights are fixed: train before and not after. In f32 on Flex the whole network then runs
+    /// on the CPU engine ([`burn_octconv::infer`]): weights packed once, maps in the engine's
+    /// layout from the first layer to the classifier, sums and activations where a result is
+    /// written, and no allocation per layer. That covers ResNets, ResNeXts, Wide ResNets and
+    /// MobileNets; squeeze-and-excitation, DenseNets, shortcuts that pad (ResNet-20 and 56) and
+    /// other backends and precisions run layer by layer.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_octresnet::model::{Arch, OctResNetConfig};
+    ///
+    /// let device = Device::default();
+    /// let mut config = OctResNetConfig::new(Arch::OctResNet26, 10);
+    /// config.width = 0.25;
+    /// let model = config.init(&device)?;
+    /// let inference = model.clone().into_inference();
+    ///
+    /// let images = Tensor::<4>::ones([1, 3, 64, 48], &device);
+    /// let (logits, expected) = (inference.forward(images.clone()), model.forward(images));
+    /// assert!(logits.all_close(expected, Some(1e-3), Some(1e-3)));
+    /// # Ok::<(), burn_octresnet::model::ModelError>(())
+    /// ```
+    pub fn into_inference(self) -> InferenceModel {
+        let network = self.fold_batch_norm();
+        InferenceModel {
+            #[cfg(feature = "flex")]
+            engine: lower::lower(&network),
+            network,
+        }
+    }
+}
