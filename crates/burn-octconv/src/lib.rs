@@ -12,16 +12,11 @@
 //! input X = {X^H, X^L} and output Y = {Y^H, Y^L} there are four paths:
 //!
 //! ```text
-//!   Y^H = f(X^H; W^{H→H}) + upsample(f(X^L; W^{L→H}), 2)
-//!   Y^L = f(X^L; W^{L→L}) + f(pool(X^H, 2); W^{H→L})
-//!
-//!            full resolution                       full resolution
-//!     X^H ────────── H→H: conv ───────────────┬──▶ Y^H
-//!       └─ H→L: pool, conv ─────────┐         │
-//!       ┌─ L→H: conv, upsample ─────┼─────────┘
-//!     X^L ────────── L→L: conv ─────┴────────────▶ Y^L
-//!            half resolution                       half resolution
+//! Y^H = f(X^H; W^{H→H}) + upsample(f(X^L; W^{L→H}), 2)
+//! Y^L = f(X^L; W^{L→L}) + f(pool(X^H, 2); W^{H→L})
 //! ```
+//!
+#![doc = include_str!("../octconv.svg")]
 //!
 //! f is a convolution, pool a 2×2 average pooling with stride 2, upsample nearest-neighbour by 2.
 //! The four kernels together are one vanilla kernel cut in four, so the number of parameters does
@@ -84,6 +79,39 @@
 //! - The initialisation knows the fan-in of the whole layer, so that the sum of two paths starts
 //!   with the variance of one vanilla convolution.
 //!
+//! # The equations backwards
+//!
+//! Autodiff needs nothing from the user, but the gradients show why the layer trains fast. With S
+//! the sum over 2×2 blocks (the adjoint of upsampling) and U its counterpart for pooling, for
+//! stride 1:
+//!
+//! ```text
+//! dX^H = W^{H→H}ᵀ dY^H + U(W^{H→L}ᵀ dY^L)      dW^{H→H} = X^H ⋆ dY^H    dW^{H→L} = pool(X^H) ⋆ dY^L
+//! dX^L = W^{L→H}ᵀ S(dY^H) + W^{L→L}ᵀ dY^L      dW^{L→H} = X^L ⋆ S(dY^H) dW^{L→L} = X^L ⋆ dY^L
+//! ```
+//!
+//! Three of the four paths go back at half resolution, too.
+//!
+//! # From a vanilla network
+//!
+//! [`OctConv2d::from_conv2d`] cuts a trained kernel in four, [`OctConv2d::to_conv2d`] glues it
+//! together again, exact to the bit; [`OctBatchNorm::from_batch_norm`] and
+//! [`OctBatchNorm::to_batch_norm`] do the same for batch norms. The last channels become the low
+//! ones.
+//!
+//! ```
+//! use burn::{nn::{PaddingConfig2d, conv::Conv2dConfig}, tensor::Device};
+//! use burn_octconv::OctConv2d;
+//!
+//! let vanilla = Conv2dConfig::new([64, 64], [3, 3])
+//!     .with_padding(PaddingConfig2d::Same)
+//!     .init(&Device::default());
+//! let octave = OctConv2d::from_conv2d(&vanilla, 0.25, 0.25)?;
+//! let again = octave.to_conv2d();
+//! assert_eq!(again.weight.val().into_data(), vanilla.weight.val().into_data());
+//! # Ok::<(), burn_octconv::OctConvError>(())
+//! ```
+//!
 //! # Choosing α
 //!
 //! At stride 1 and with the same α on both sides a layer costs `1 − ¾·α(2 − α)` of the vanilla
@@ -91,8 +119,11 @@
 //!
 //! | α | 0 | 0.125 | 0.25 | 0.5 | 0.75 | 0.875 | 1 |
 //! |---|---|---|---|---|---|---|---|
-//! | multiply–adds, % | 100 | 82 | 67 | 44 | 30 | 26 | 25 |
-//! | memory, % | 100 | 91 | 81 | 63 | 44 | 34 | 25 |
+//! | multiply–adds, % | 100 | 82.4 | 67.2 | 43.8 | 29.7 | 26.2 | 25 |
+//! | memory, % | 100 | 90.6 | 81.3 | 62.5 | 43.8 | 34.4 | 25 |
+//!
+//! (Table 1 of the paper rounds to whole percents, and 34.4 to 35.) The last steps save little:
+//! beyond 0.5 nearly all of the arithmetic is gone already, and detail goes with it.
 //!
 //! In the paper α = 0.125 and 0.25 raised ImageNet accuracy of every network tried, and α = 0.5
 //! kept it above the vanilla network at less than half the arithmetic. Start with 0.25 for
@@ -104,9 +135,15 @@
 //!
 //! - Strides other than 1 and 2 have no octave form.
 //! - With many groups, small α are impossible: 32 groups do not divide 1/8 of 128 channels.
-//! - Saved multiply–adds are not automatically saved seconds. The layer is composed from Burn's
-//!   primitive operations, which pay for pooling, upsampling and summing in memory traffic; on
-//!   small maps that can cost more than the arithmetic it saves. Measure on your device.
+//! - Saved multiply–adds are not automatically saved seconds. On Flex an engine of this crate
+//!   computes ungrouped layers in f32 with the paper's choices. Everything else (other backends,
+//!   groups, other types, the ablations) is composed from Burn's primitive operations, which pay
+//!   for pooling, upsampling and summing in memory traffic; on small maps that can cost more than
+//!   the arithmetic it saves. Measure on your device.
+//! - Two dimensions only, and no transposed convolution.
+//! - [`OctFeatures`] is checked where it is made, by a [`FeatureError`] that names both shapes.
+//!   `init` and `forward` panic with the text of the error, as Burn's layers do;
+//!   [`OctConv2dConfig::try_init`] and [`OctConv2d::check`] return it.
 //!
 //! # Features
 //!

@@ -20,6 +20,16 @@ pub fn thousands(count: u64) -> String {
 
 /// A large count to four digits: 2.367 G, 318.2 M.
 pub fn short_count(count: u64) -> String {
+    short(count, 3)
+}
+
+/// A number of bytes to three digits: 12.8 MB.
+pub fn short_bytes(bytes: u64) -> String {
+    short(bytes, 2) + "B"
+}
+
+/// A count with a unit, and as many decimals as `decimals` after a single digit.
+fn short(count: u64, decimals: usize) -> String {
     let count = count as f64;
     let (scaled, unit) = match count {
         1e9.. => (count / 1e9, "G"),
@@ -27,9 +37,9 @@ pub fn short_count(count: u64) -> String {
         _ => (count / 1e3, "k"),
     };
     let decimals = match scaled {
-        100.0.. => 1,
-        10.0.. => 2,
-        _ => 3,
+        100.0.. => decimals.saturating_sub(2),
+        10.0.. => decimals.saturating_sub(1),
+        _ => decimals,
     };
     format!("{scaled:.decimals$} {unit}")
 }
@@ -44,6 +54,8 @@ mod tests {
         assert_eq!(thousands(999), "999");
         assert_eq!(short_count(2_367_054_848), "2.367 G");
         assert_eq!(short_count(318_200_000), "318.2 M");
+        assert_eq!(short_bytes(12_845_056), "12.8 MB");
+        assert_eq!(short_bytes(0), "0.00 kB");
         assert_eq!(percent(0.7768), "77.7 %");
     }
 }

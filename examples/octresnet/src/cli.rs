@@ -4,10 +4,14 @@
 use std::process::ExitCode;
 
 use burn_octresnet::{
-    model::{Alpha, Arch, Stem},
-    train::DeviceName,
+    model::{Alpha, Arch, OctResNetConfig, Stem},
+    train::{DeviceName, ModelRecipe},
 };
-use clap::{Args, Parser, error::ErrorKind};
+use clap::{
+    Args, Parser,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
 
 use crate::commands::Command;
 
@@ -27,6 +31,7 @@ Examples:
   octresnet predict runs/emoji-1 some/pictures --top 3
   octresnet train --data my/pictures --epochs 30
   octresnet info --arch oct-resnet-50 --alpha 0.25
+  octresnet profile --arch oct-mobilenet-v1
 
 Exit codes: 0 done or stopped by Ctrl-C, 1 error, 2 wrong usage. Results go to the standard
 output, everything else to the standard error stream. RUST_LOG=debug tells more."
@@ -39,8 +44,8 @@ pub(crate) struct Cli {
 /// The network.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// Network, such as oct-resnet-26 or oct-resnet-50; `octresnet list` shows all
-    #[arg(long, value_name = "NAME")]
+    /// Network of the family; `octresnet list` tells them apart
+    #[arg(long, value_name = "NAME", value_parser = arch())]
     pub(crate) arch: Option<Arch>,
     /// Share of low-frequency channels, 0 to 1, or three for the first three stages: 0.5,0.25,0.25
     ///
@@ -48,11 +53,69 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "ALPHA")]
     pub(crate) alpha: Option<Alpha>,
     /// First layers: imagenet (for 224 pixels) or small (for 32 to 64)
+    ///
+    /// Another --arch than the recipe's comes with the stem that it was designed with, unless this
+    /// is given.
     #[arg(long, value_name = "STEM", value_parser = stem)]
     pub(crate) stem: Option<Stem>,
     /// Factor on all channel counts
     #[arg(long, value_name = "FACTOR")]
     pub(crate) width: Option<f64>,
+}
+
+impl ModelArgs {
+    /// Puts the flags that were given over a recipe's network.
+    pub(crate) fn apply(&self, model: &mut ModelRecipe) {
+        if let Some(arch) = self.arch
+            && arch != model.arch
+        {
+            model.arch = arch;
+            model.stem = arch.default_stem();
+        }
+        model.alpha = self.alpha.unwrap_or(model.alpha);
+        model.stem = self.stem.unwrap_or(model.stem);
+        model.width = self.width.unwrap_or(model.width);
+    }
+}
+
+/// A network whose cost is asked for.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Height and width of the image in pixels [default: 224, or 32 for networks for small images]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    size: Option<u32>,
+    /// Classes to tell apart [default: 1000, or 10 for networks for small images]
+    #[arg(long, value_name = "N")]
+    classes: Option<u32>,
+}
+
+impl NetworkArgs {
+    /// The network: what is not given is as the architecture was published.
+    pub(crate) fn config(&self) -> OctResNetConfig {
+        let arch = self.arch();
+        let mut recipe = ModelRecipe {
+            arch,
+            alpha: Alpha::Uniform(0.5),
+            stem: arch.default_stem(),
+            width: 1.0,
+            ..Default::default()
+        };
+        self.model.apply(&mut recipe);
+        let classes = self.classes.map(|classes| classes as usize);
+        recipe.config(classes.unwrap_or(arch.num_classes()))
+    }
+
+    /// Height and width of the image in pixels.
+    pub(crate) fn size(&self) -> u32 {
+        // Published sizes are 32 and 224.
+        self.size.unwrap_or(self.arch().image_size()[0] as u32)
+    }
+
+    fn arch(&self) -> Arch {
+        self.model.arch.unwrap_or(Arch::OctResNet50)
+    }
 }
 
 /// What does not change the result.
@@ -64,6 +127,11 @@ pub(crate) struct MachineArgs {
     /// Threads that read and prepare images
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,
+}
+
+/// Reads the name of an architecture; the help lists them all.
+fn arch() -> impl TypedValueParser<Value = Arch> {
+    PossibleValuesParser::new(Arch::ALL.map(Arch::name)).try_map(|name| name.parse::<Arch>())
 }
 
 fn stem(name: &str) -> Result<Stem, String> {
@@ -140,5 +208,37 @@ mod tests {
             arch.contains("oct-resnet-26") && !arch.contains('\n'),
             "{arch}"
         );
+    }
+
+    /// The command lines of the README and of the help, as far as they are meant to be typed.
+    #[test]
+    fn printed_command_lines_are_understood() {
+        let readme = include_str!("../../../README.md");
+        let mut texts = vec![readme.to_string()];
+        let mut command = Cli::command();
+        texts.push(command.render_long_help().to_string());
+        for sub in command.get_subcommands_mut() {
+            texts.push(sub.render_long_help().to_string());
+        }
+        let lines = texts.iter().flat_map(|text| text.lines());
+        let calls = lines.filter_map(|line| {
+            let line = line
+                .split("   ")
+                .find(|part| !part.trim().is_empty())?
+                .trim();
+            match line.strip_prefix("cargo run ") {
+                Some(line) => line.split_once(" -- ").map(|(_, arguments)| arguments),
+                None => line.strip_prefix("octresnet "),
+            }
+        });
+        let mut count = 0;
+        for call in calls {
+            let words = call.split_whitespace();
+            if let Err(error) = Cli::try_parse_from(["octresnet"].into_iter().chain(words)) {
+                panic!("octresnet {call}: {error}");
+            }
+            count += 1;
+        }
+        assert!(count > 15, "{count} command lines found");
     }
 }

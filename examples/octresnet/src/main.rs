@@ -5,6 +5,7 @@ mod commands;
 mod logging;
 mod memory;
 mod panics;
+mod table;
 mod terminal;
 
 use std::process::ExitCode;

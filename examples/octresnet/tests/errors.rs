@@ -50,6 +50,8 @@ fn bad_settings_are_named() {
         ("--device gpu", 2, &["gpu", "cuda", "flex"]),
         ("--workers many", 2, &["--workers"]),
         ("--alpha 1.5", 1, &["1.5", "[0, 1]"]),
+        ("--alpha nan", 1, &["NaN", "[0, 1]"]),
+        ("--alpha=-0.1", 1, &["-0.1", "[0, 1]"]),
         ("--width -1", 2, &["-1"]),
         ("--width 0", 1, &["width is 0"]),
         ("--epochs 0", 1, &["`epochs` is 0"]),
@@ -65,6 +67,13 @@ fn bad_settings_are_named() {
     for (flags, code, part) in [
         ("info --size 0", 2, "--size"),
         ("info --classes 0", 1, "num_classes is 0"),
+        ("info --classes 99999999999", 2, "--classes"),
+        (
+            "profile --arch oct-resnext-50 --alpha 0.125",
+            1,
+            "32 must divide",
+        ),
+        ("profile --sweep half", 2, "--sweep"),
         ("info --alpha 0.5,0.5", 2, "three"),
         ("evaluate", 2, "<MODEL>"),
         ("predict run", 2, "<IMAGE>"),

@@ -6,6 +6,7 @@ use std::fs;
 
 use burn_octresnet::train::Recipe;
 use common::*;
+use serde_json::Value;
 
 #[test]
 fn info_has_the_published_costs() {
@@ -16,7 +17,7 @@ fn info_has_the_published_costs() {
     assert_eq!(fifty["size"], 224);
     assert_eq!(fifty["params"], 25_557_032);
     assert_eq!(fifty["vanilla"]["params"], 25_557_032);
-    let giga = |value: &serde_json::Value| (value.as_f64().unwrap() / 1e5).round() / 1e4;
+    let giga = |value: &Value| (value.as_f64().unwrap() / 1e5).round() / 1e4;
     assert_eq!(giga(&fifty["macs"]), 2.3671);
     assert_eq!(giga(&fifty["vanilla"]["macs"]), 4.0892);
     let quarter = info("info --arch oct-resnet-50 --alpha 0.25 --json");
@@ -41,7 +42,7 @@ fn list_has_every_network_with_the_published_costs() {
         burn_octresnet::model::Arch::ALL.map(|arch| arch.name())
     );
     let row = |name: &str| rows.iter().find(|r| r["name"] == name).unwrap();
-    let giga = |value: &serde_json::Value| (value.as_f64().unwrap() / 1e5).round() / 1e4;
+    let giga = |value: &Value| (value.as_f64().unwrap() / 1e5).round() / 1e4;
     let fifty = row("oct-resnet-50-v2");
     assert_eq!(fifty["params"], 25_553_192);
     assert_eq!(giga(&fifty["macs"]), 4.0892);
@@ -62,9 +63,96 @@ fn list_has_every_network_with_the_published_costs() {
 }
 
 #[test]
+fn a_network_for_small_images_needs_no_further_flags() {
+    let info = run(octresnet().args(["info", "--arch", "oct-resnet-20", "--json"])).json();
+    assert_eq!(
+        [&info["size"], &info["params"], &info["vanilla"]["macs"]],
+        [32, 269_722, 40_551_040]
+    );
+    // Nor where the recipe at hand has the stem of another network.
+    let place = Workplace::new();
+    let flags = "--size 8 --width 0.125 --batch-size 6 --epochs 1 --arch oct-resnet-20";
+    let line = format!("train --data images --output run --device flex {flags}");
+    run(&mut place.octresnet(&line)).good();
+    let config = fs::read_to_string(place.path("run/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["model"]["stem"], "small");
+    // The same network again is no other network, and a stem that is asked for is kept.
+    run(&mut place.octresnet("train --resume --output run --arch oct-resnet-20")).good();
+    run(octresnet().args(["info", "--arch", "oct-resnet-20", "--stem", "imagenet"]))
+        .error(1, &["imagenet", "small"]);
+}
+
+#[test]
+fn profile_adds_up_and_sweeps() {
+    let profile = |line: &str| run(octresnet().args(line.split(' '))).json();
+    let fifty = profile("profile --alpha 0.25 --json");
+    assert_eq!(fifty["arch"], "oct-resnet-50");
+    assert_eq!(
+        [&fifty["size"], &fifty["classes"], &fifty["total"]["params"]],
+        [224, 1000, 25_557_032]
+    );
+    let layers = fifty["layers"].as_array().unwrap();
+    let sum = |pointer: &str| -> f64 {
+        let values = layers.iter().map(|layer| layer.pointer(pointer).unwrap());
+        values.map(|value| value.as_f64().unwrap()).sum()
+    };
+    for part in ["params", "macs", "training"] {
+        assert!((sum(&format!("/share/{part}")) - 1.0).abs() < 1e-9);
+    }
+    let info = run(octresnet().args(["info", "--alpha", "0.25", "--json"])).json();
+    assert_eq!(fifty["total"]["macs"]["total"], info["macs"]);
+    for path in ["h2h", "h2l", "l2h", "l2l", "total"] {
+        let total = fifty["total"]["macs"][path].as_f64().unwrap();
+        assert_eq!(sum(&format!("/cost/macs/{path}")), total, "{path}");
+        assert!(total > 0.0);
+    }
+    let total = |name: &str| fifty["total"]["activation_bytes"][name].as_f64().unwrap();
+    assert_eq!(sum("/cost/activation_bytes/training"), total("training"));
+    assert!(total("inference") < total("training"));
+    // The 7×7 convolution: 3 → 64 channels at 112×112.
+    assert_eq!(layers[0]["name"], "conv1");
+    assert_eq!(layers[0]["cost"]["macs"]["h2h"], 112 * 112 * 64 * 3 * 7 * 7);
+    let bytes = &layers[0]["cost"]["activation_bytes"];
+    assert_eq!(bytes["training"], 4 * 64 * 112 * 112);
+    assert_eq!(bytes["inference"], 4 * (64 * 112 * 112 + 3 * 224 * 224));
+
+    let sweep = fifty["sweep"].as_array().unwrap();
+    let alphas: Vec<_> = sweep
+        .iter()
+        .map(|row| row["alpha"].as_f64().unwrap())
+        .collect();
+    assert_eq!(alphas, [0.0, 0.125, 0.25, 0.5, 0.75, 0.875, 1.0]);
+    assert_eq!(sweep[0]["share"]["macs"], 1.0);
+    assert_eq!(sweep[2]["cost"], fifty["total"]);
+    for pair in sweep.windows(2) {
+        let macs = |row: &Value| row["cost"]["macs"]["total"].as_u64().unwrap();
+        assert!(macs(&pair[1]) < macs(&pair[0]));
+        assert_eq!(pair[1]["share"]["params"], 1.0);
+    }
+    // 32 groups do not divide an eighth of 128 channels.
+    let next = profile("profile --arch oct-resnext-50 --sweep 0.5,0.125 --json");
+    assert!(next["sweep"][0]["error"].is_null());
+    let error = next["sweep"][1]["error"].as_str().unwrap();
+    assert!(error.contains("groups = 32"), "{error}");
+    run(octresnet().args(["profile", "--sweep", "0.5,2"])).error(1, &["alpha is 2"]);
+
+    let text = run(octresnet().args(["profile", "--arch", "oct-resnext-50"])).good();
+    for part in [
+        "layer1.0.conv2",
+        "H>L",
+        "alpha 0.125 is impossible",
+        "43.8 %",
+    ] {
+        assert!(text.stdout.contains(part), "{text:?} lacks {part}");
+    }
+}
+
+#[test]
 fn help_shows_examples() {
     for command in [
-        "", "train", "evaluate", "predict", "info", "list", "plot", "report", "inspect", "convert",
+        "", "train", "evaluate", "predict", "info", "list", "profile", "plot", "report", "inspect",
+        "convert",
     ] {
         let output = run(octresnet().args(command.split_whitespace()).arg("--help")).good();
         assert!(output.stdout.contains("octresnet "), "{output:?}");
@@ -85,7 +173,7 @@ fn the_recipes_are_complete_and_valid() {
         );
         // What decides a run is said and not left to the default run.
         let text = fs::read_to_string(&path).unwrap();
-        let given: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let given: Value = serde_json::from_str(&text).unwrap();
         let decisive = [
             "/model/arch",
             "/model/alpha",

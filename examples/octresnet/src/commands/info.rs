@@ -1,14 +1,11 @@
 use std::process::ExitCode;
 
-use burn_octresnet::{
-    model::{Alpha, Arch, OctResNetConfig, Stem},
-    train::ModelRecipe,
-};
+use burn_octresnet::model::{Alpha, Arch, OctResNetConfig};
 use clap::Args;
 use serde::Serialize;
 
 use super::{percent, print, print_json, short_count, thousands};
-use crate::cli::ModelArgs;
+use crate::{cli::NetworkArgs, table::Table};
 
 /// Says what a network costs, beside the same network without octave convolution.
 ///
@@ -22,13 +19,7 @@ use crate::cli::ModelArgs;
 --json prints {\"arch\",\"alpha\",\"size\",\"params\",\"macs\",\"vanilla\":{\"params\",\"macs\"}}.")]
 pub(crate) struct InfoArgs {
     #[command(flatten)]
-    model: ModelArgs,
-    /// Height and width of the image in pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = 224, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    size: u32,
-    /// Classes to tell apart
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    classes: usize,
+    network: NetworkArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -51,22 +42,14 @@ struct Cost {
 }
 
 pub(super) fn run(arguments: InfoArgs) -> anyhow::Result<ExitCode> {
-    // The paper's network, not the small one of the default run.
-    let mut recipe = ModelRecipe {
-        arch: Arch::OctResNet50,
-        alpha: Alpha::Uniform(0.5),
-        stem: Stem::Imagenet,
-        width: 1.0,
-        ..Default::default()
-    };
-    arguments.model.apply(&mut recipe);
-    let config = recipe.config(arguments.classes);
-    let size = [arguments.size as usize; 2];
+    let config = arguments.network.config();
+    let side = arguments.network.size();
+    let size = [side as usize; 2];
     let (cost, vanilla) = (config.cost(size)?, config.vanilla().cost(size)?);
     let info = Info {
         arch: config.arch,
         alpha: config.alpha,
-        size: arguments.size,
+        size: side,
         params: cost.params,
         macs: cost.macs.total(),
         vanilla: Cost {
@@ -85,15 +68,18 @@ fn table(info: &Info, config: &OctResNetConfig) -> String {
     let Info {
         arch, alpha, size, ..
     } = info;
-    let (params, vanilla_params) = (thousands(info.params), thousands(info.vanilla.params));
-    let (macs, vanilla_macs) = (short_count(info.macs), short_count(info.vanilla.macs));
-    let share = percent(info.macs as f64 / info.vanilla.macs as f64);
     let classes = config.num_classes;
+    let mut table = Table::new(&["", "octave", "vanilla", "octave / vanilla"]);
+    let mut row = |name: &str, ours: u64, vanillas: u64, text: fn(u64) -> String| {
+        let share = percent(ours as f64 / vanillas as f64);
+        table.row([name.into(), text(ours), text(vanillas), share]);
+    };
+    let vanilla = &info.vanilla;
+    row("parameters", info.params, vanilla.params, thousands);
+    row("multiply-adds", info.macs, vanilla.macs, short_count);
+    let table = table.to_string();
     format!(
-        "{arch}, alpha {alpha}, {size}x{size} pixels, {classes} classes\n\
-         {:15}{:>14}{:>14}\n\
-         {:15}{params:>14}{vanilla_params:>14}\n\
-         {:15}{macs:>14}{vanilla_macs:>14}   {share} of vanilla",
-        "", "octave", "vanilla", "parameters", "multiply-adds",
+        "{arch}, alpha {alpha}, {size}x{size} pixels, {classes} classes\n{}",
+        table.trim_end()
     )
 }

@@ -5,6 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{print, print_json, short_count, thousands};
+use crate::table::Table;
 
 /// Shares of low-frequency channels to list.
 const ALPHAS: [&str; 4] = ["0.125", "0.25", "0.5", "0.75"];
@@ -40,7 +41,7 @@ pub(super) fn run(arguments: ListArgs) -> anyhow::Result<ExitCode> {
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
     match arguments.json {
         true => print_json(&rows)?,
-        false => print(&table(&rows))?,
+        false => print(table(&rows).to_string().trim_end())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -63,18 +64,20 @@ fn row(name: Arch) -> Result<Row, ModelError> {
     })
 }
 
-fn table(rows: &[Row]) -> String {
-    let mut text = format!("{:24}{:>12}{:>10}", "network", "parameters", "vanilla");
-    for alpha in ALPHAS {
-        text += &format!("{:>10}", format!("α={alpha}"));
-    }
+fn table(rows: &[Row]) -> Table {
+    let alphas = ALPHAS.map(|alpha| format!("α={alpha}"));
+    let mut header = vec!["network", "parameters", "vanilla"];
+    header.extend(alphas.iter().map(String::as_str));
+    let mut table = Table::new(&header);
     for row in rows {
-        let (params, macs) = (thousands(row.params), short_count(row.macs));
-        text += &format!("\n{:24}{params:>12}{macs:>10}", row.name);
-        for alpha in ALPHAS {
-            let macs = row.macs_by_alpha.get(alpha).copied();
-            text += &format!("{:>10}", macs.map_or("–".into(), short_count));
-        }
+        let by_alpha = ALPHAS.iter().map(|alpha| row.macs_by_alpha.get(alpha));
+        let known = [
+            row.name.to_string(),
+            thousands(row.params),
+            short_count(row.macs),
+        ];
+        let unknown = by_alpha.map(|macs| macs.map_or("–".into(), |&macs| short_count(macs)));
+        table.row(known.into_iter().chain(unknown));
     }
-    text
+    table
 }

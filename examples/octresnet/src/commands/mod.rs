@@ -7,6 +7,7 @@ mod inspect;
 mod list;
 mod plot;
 mod predict;
+mod profile;
 mod report;
 mod train;
 
@@ -16,11 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use burn_octresnet::text::{percent, short_count, thousands};
+use burn_octresnet::text::{percent, short_bytes, short_count, thousands};
 use clap::Subcommand;
 use serde::Serialize;
 
-use crate::cli::{Cli, ModelArgs};
+use crate::cli::Cli;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Predict(predict::PredictArgs),
     Info(info::InfoArgs),
     List(list::ListArgs),
+    Profile(profile::ProfileArgs),
     Plot(plot::PlotArgs),
     Report(report::ReportArgs),
     Inspect(inspect::InspectArgs),
@@ -42,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Predict(arguments) => predict::run(arguments),
         Command::Info(arguments) => info::run(arguments),
         Command::List(arguments) => list::run(arguments),
+        Command::Profile(arguments) => profile::run(arguments),
         Command::Plot(arguments) => plot::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
@@ -70,15 +73,5 @@ fn progress() -> impl FnMut(usize, usize) {
             last = Instant::now();
             eprintln!("{done} of {total} images");
         }
-    }
-}
-
-impl ModelArgs {
-    /// Puts the flags that were given over a recipe's network.
-    fn apply(&self, model: &mut burn_octresnet::train::ModelRecipe) {
-        model.arch = self.arch.unwrap_or(model.arch);
-        model.alpha = self.alpha.unwrap_or(model.alpha);
-        model.stem = self.stem.unwrap_or(model.stem);
-        model.width = self.width.unwrap_or(model.width);
     }
 }

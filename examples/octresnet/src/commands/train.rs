@@ -31,7 +31,7 @@ use crate::{
 Images lie in DIR/train/CLASS/... and DIR/val/CLASS/..., or in DIR/CLASS/..., of which a share is
 kept for validation. For pictures of 224 pixels:
 
-  octresnet train --data DIR --arch oct-resnet-50 --stem imagenet --width 1 --size 224
+  octresnet train --data DIR --arch oct-resnet-50 --width 1 --size 224
 
 --init fine-tunes a .pth, .pt, .safetensors or .bpk file, or the network of another run:
 
