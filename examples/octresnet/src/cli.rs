@@ -168,13 +168,12 @@ fn one_line(message: &str) -> String {
     let (usage, said): (Vec<_>, Vec<_>) = paragraphs
         .filter(|text| !text.is_empty() && !text.starts_with("For more information"))
         .partition(|text| text.starts_with("Usage:"));
-    let command = usage.first().and_then(|usage| {
-        let name = usage.split_whitespace().nth(2)?;
-        name.chars()
-            .all(char::is_lowercase)
-            .then(|| format!("{name} "))
-    });
-    let command = command.unwrap_or_default();
+    // "Usage: octresnet bench infer [OPTIONS]"
+    let words = usage.first().map_or("", String::as_str).split_whitespace();
+    let commands = words
+        .skip(2)
+        .take_while(|word| word.chars().all(char::is_lowercase));
+    let command: String = commands.map(|name| format!("{name} ")).collect();
     format!("{}; see octresnet {command}--help", said.join("; "))
 }
 

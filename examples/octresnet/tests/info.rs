@@ -151,8 +151,21 @@ fn profile_adds_up_and_sweeps() {
 #[test]
 fn help_shows_examples() {
     for command in [
-        "", "train", "evaluate", "predict", "info", "list", "profile", "plot", "report", "inspect",
+        "",
+        "train",
+        "evaluate",
+        "predict",
+        "info",
+        "list",
+        "profile",
+        "plot",
+        "report",
+        "inspect",
         "convert",
+        "bench",
+        "bench infer",
+        "bench train",
+        "bench layer",
     ] {
         let output = run(octresnet().args(command.split_whitespace()).arg("--help")).good();
         assert!(output.stdout.contains("octresnet "), "{output:?}");

@@ -16,13 +16,13 @@ use crate::{
         affine::AffineWeights,
         conv::{Activation, DepthwiseWeights, Kernel, PackedWeights, StemWeights, panel_width},
     },
-    ops::is_flex,
+    ops::uses_engine,
 };
 
 /// The elements of a tensor; `None` unless it is f32 on Flex, outside of autodiff.
 pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Option<Vec<f32>> {
     let device: Device = tensor.device();
-    let served = tensor.dtype() == DType::F32 && is_flex(&device) && !device.is_autodiff();
+    let served = tensor.dtype() == DType::F32 && uses_engine(&device) && !device.is_autodiff();
     served.then(|| tensor.try_into_vec_as().ok()).flatten()
 }
 

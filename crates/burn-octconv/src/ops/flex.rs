@@ -7,15 +7,16 @@ pub(super) mod norm;
 pub(super) use conv::octconv2d;
 
 use burn::{
-    backend::{Backend, DispatchDevice, ExtensionType, flex::FlexTensor, tensor::FloatTensor},
-    tensor::{DType, Device, Shape, Tensor, TensorData},
+    backend::{Backend, ExtensionType, flex::FlexTensor, tensor::FloatTensor},
+    tensor::{DType, Shape, Tensor, TensorData},
 };
 
-use super::{OctConvOptions, OctKernels};
+use super::{OctConvOptions, OctKernels, uses_engine};
 use crate::{Downsample, OctFeatures, Upsample, engine::train::OctConv};
 
-/// What the engine is to compute, or `None` where it does not apply: on another backend, in
-/// another precision than f32, or with options that only the composed form has.
+/// What the engine is to compute, or `None` where it does not apply: on another backend, inside of
+/// [`without_engine`](super::without_engine), in another precision than f32, or with options that
+/// only the composed form has.
 pub(super) fn geometry(
     features: &OctFeatures,
     kernels: &OctKernels,
@@ -29,7 +30,7 @@ pub(super) fn geometry(
         .flatten();
     let f32_on_flex = tensors
         .flatten()
-        .all(|x| x.dtype() == DType::F32 && is_flex(&x.device()))
+        .all(|x| x.dtype() == DType::F32 && uses_engine(&x.device()))
         && biases.into_iter().all(|x| x.dtype() == DType::F32);
     let alone = kernels.h2l.is_none() && kernels.l2h.is_none() && kernels.l2l.is_none();
     let default_resampling =
@@ -94,14 +95,6 @@ pub(super) fn geometry(
     let paths = present.map(Option::is_some);
     let supported = geometry.unsupported(paths).is_none();
     (!grouped && batch > 0 && supported).then_some(geometry)
-}
-
-/// Whether the device is Flex, with or without autodiff.
-pub(crate) fn is_flex(device: &Device) -> bool {
-    matches!(
-        device.clone().without_autodiff().as_dispatch(),
-        DispatchDevice::Flex(_)
-    )
 }
 
 /// The engine reads whole buffers, so views are copied.

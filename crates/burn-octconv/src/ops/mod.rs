@@ -3,16 +3,16 @@
 //! [`octconv2d`] takes features, kernels and options and may hand them to an engine written for
 //! the backend at hand. Where there is none, [`composed::octconv2d`] computes the same from Burn's
 //! primitive operations; it is also the reference that every engine is tested against, and the
-//! form in which graph capture sees the layer.
+//! form in which graph capture sees the layer. [`without_engine`] asks for it by hand.
 
 pub mod composed;
+mod engine;
 #[cfg(feature = "flex")]
 mod flex;
 pub mod norm;
 pub mod resample;
 
-#[cfg(feature = "flex")]
-pub(crate) use flex::is_flex;
+pub use engine::{uses_engine, without_engine};
 
 use burn::{
     nn::{PaddingConfig2d, conv::Conv2d},

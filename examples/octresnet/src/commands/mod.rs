@@ -1,5 +1,6 @@
 //! What the command does: a file for each subcommand, with its arguments.
 
+mod bench;
 mod convert;
 mod evaluate;
 mod info;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Report(report::ReportArgs),
     Inspect(inspect::InspectArgs),
     Convert(convert::ConvertArgs),
+    Bench(bench::BenchArgs),
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -49,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Report(arguments) => report::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
     }
 }
 

@@ -18,13 +18,16 @@ use burn::{
     tensor::{DType, Shape, Tensor},
 };
 
-use super::{Operand, contiguous, is_flex, zeros};
+use super::{Operand, contiguous, zeros};
 use crate::{
     engine::{
         Isa,
         train::norm::{Forward, Norm, ParameterGradients, Residual, Statistics},
     },
-    ops::norm::{Activation, BatchStatistics},
+    ops::{
+        norm::{Activation, BatchStatistics},
+        uses_engine,
+    },
 };
 
 /// Whether the engine computes this: in f32, on Flex.
@@ -33,17 +36,17 @@ pub(in crate::ops) fn applies(
     x: &Tensor<4>,
     residual: Option<&Tensor<4>>,
 ) -> bool {
-    let on_flex = |dtype, device| dtype == DType::F32 && is_flex(&device);
+    let by_engine = |dtype, device| dtype == DType::F32 && uses_engine(&device);
     let parameters = [norm.gamma.val(), norm.beta.val()];
     let [_, channels, ..] = x.dims();
     x.shape().num_elements() > 0
         && parameters
             .iter()
-            .all(|p| p.dims() == [channels] && on_flex(p.dtype(), p.device()))
+            .all(|p| p.dims() == [channels] && by_engine(p.dtype(), p.device()))
         && [Some(x), residual]
             .into_iter()
             .flatten()
-            .all(|t| t.dims() == x.dims() && on_flex(t.dtype(), t.device()))
+            .all(|t| t.dims() == x.dims() && by_engine(t.dtype(), t.device()))
 }
 
 /// Normalises with the statistics of the batch, which it returns, too.

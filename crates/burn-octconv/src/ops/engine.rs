@@ -1,0 +1,169 @@
+//! Turning the engines off.
+//!
+//! Which form computes a layer is decided on the thread that calls it, at the moment of the call:
+//! the threads that help an engine, and autodiff on its way back, follow what was decided there.
+//! So a setting of the calling thread decides for everything that runs inside of a scope, and for
+//! nothing else.
+
+use burn::tensor::Device;
+
+#[cfg(feature = "std")]
+std::thread_local! {
+    /// Whether layers called on this thread may use an engine.
+    static ENABLED: core::cell::Cell<bool> = const { core::cell::Cell::new(true) };
+}
+
+/// Runs `work` with everything that this thread calls in it composed from Burn's own operations,
+/// as on a backend without an engine.
+///
+/// For measuring what an engine brings, for telling its rounding apart, and for graph capture. The
+/// backward pass of what was computed inside is composed too, wherever it runs; other threads are
+/// not affected. With α = 0 on both sides and a strided convolution this is Burn's
+/// [`Conv2d`](burn::nn::conv::Conv2d), bit for bit. Scopes nest, and end also by a panic.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_octconv::{OctConv2dConfig, ops::without_engine};
+///
+/// let device = Device::default();
+/// let layer = OctConv2dConfig::new([3, 8], [3, 3]).with_alpha(0.0).init(&device);
+/// let image = Tensor::ones([1, 3, 8, 8], &device);
+/// let composed = without_engine(|| layer.forward(image.clone()));
+/// assert_eq!(composed.size(), layer.forward(image).size());
+/// ```
+pub fn without_engine<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "std")]
+    let _restore = {
+        struct Restore(bool);
+
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                ENABLED.set(self.0);
+            }
+        }
+        Restore(ENABLED.replace(false))
+    };
+    work()
+}
+
+/// Whether layers on `device` are computed by an engine when this thread calls them: there is one
+/// for the device's backend, and the call is not inside of [`without_engine`].
+///
+/// A layer with options that the engine does not have is composed even so.
+pub fn uses_engine(device: &Device) -> bool {
+    is_enabled() && has_engine(device)
+}
+
+fn is_enabled() -> bool {
+    #[cfg(feature = "std")]
+    {
+        ENABLED.get()
+    }
+    // Engines need threads, hence std.
+    #[cfg(not(feature = "std"))]
+    {
+        false
+    }
+}
+
+#[cfg(feature = "flex")]
+fn has_engine(device: &Device) -> bool {
+    use burn::backend::DispatchDevice;
+    matches!(
+        device.clone().without_autodiff().as_dispatch(),
+        DispatchDevice::Flex(_)
+    )
+}
+
+#[cfg(not(feature = "flex"))]
+fn has_engine(_device: &Device) -> bool {
+    false
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use crate::{OctConv2d, OctConv2dConfig};
+    use burn::tensor::{Int, Tensor, TensorData, module::conv2d, ops::ConvOptions};
+
+    /// A vanilla layer, large enough that another order of summation shows in the last bits.
+    fn layer(device: &Device) -> OctConv2d {
+        let config = OctConv2dConfig::new([48, 40], [3, 3]).with_alpha(0.0);
+        config.with_bias(false).init(device)
+    }
+
+    fn input(device: &Device) -> Tensor<4> {
+        let wave = Tensor::<1, Int>::arange(0..2 * 48 * 9 * 11, device)
+            .float()
+            .sin();
+        wave.reshape([2, 48, 9, 11])
+    }
+
+    fn burns(layer: &OctConv2d, input: Tensor<4>) -> Tensor<4> {
+        let kernel = layer.kernels().h2h.expect("α is 0");
+        conv2d(
+            input,
+            kernel,
+            None,
+            ConvOptions::new([1, 1], [1, 1], [1, 1], 1),
+        )
+    }
+
+    /// Output and gradients of input and kernel.
+    fn step(layer: &OctConv2d, forward: impl FnOnce(Tensor<4>) -> Tensor<4>) -> [TensorData; 3] {
+        let input = input(&layer.device()).require_grad();
+        let output = forward(input.clone());
+        let gradients = output.clone().square().sum().backward();
+        let gradient = |x: &Tensor<4>| x.grad(&gradients).expect("it is tracked").into_data();
+        let kernel = layer.kernels().h2h.expect("α is 0");
+        [gradient(&input), gradient(&kernel), output.into_data()]
+    }
+
+    #[test]
+    fn inside_the_scope_a_vanilla_layer_is_burns_own_bit_for_bit() {
+        let device = Device::flex();
+        let layer = layer(&device);
+        let expected = burns(&layer, input(&device)).into_data();
+        let composed = without_engine(|| layer.forward(input(&device)));
+        assert_eq!(composed.into_high().into_data(), expected);
+        // Outside it is the engine's, which sums in another order.
+        let engine = layer.forward(input(&device)).into_high();
+        assert_ne!(engine.into_data(), expected);
+    }
+
+    #[test]
+    fn the_backward_pass_follows_the_forward_pass() {
+        let layer = layer(&Device::flex().autodiff());
+        let burns = step(&layer, |x| burns(&layer, x));
+        // `step` goes back outside of the scope.
+        let composed = step(&layer, |x| without_engine(|| layer.forward(x).into_high()));
+        assert_eq!(composed, burns);
+        let engine = step(&layer, |x| layer.forward(x).into_high());
+        for (engine, burns) in engine.iter().zip(&burns) {
+            assert_ne!(engine, burns);
+        }
+    }
+
+    #[test]
+    fn scopes_nest_end_by_panics_and_leave_other_threads_alone() {
+        let device = Device::flex();
+        assert!(uses_engine(&device) && uses_engine(&device.clone().autodiff()));
+        without_engine(|| {
+            without_engine(|| assert!(!uses_engine(&device)));
+            assert!(!uses_engine(&device));
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| uses_engine(&device));
+                assert!(other.join().unwrap());
+            });
+        });
+        let caught = std::panic::catch_unwind(|| without_engine(|| panic!("on purpose")));
+        assert!(caught.is_err() && uses_engine(&device));
+    }
+
+    #[cfg(feature = "ndarray")]
+    #[test]
+    #[allow(deprecated, reason = "Burn deprecates NdArray; it still has users")]
+    fn other_backends_have_none() {
+        assert!(!uses_engine(&Device::ndarray()));
+    }
+}

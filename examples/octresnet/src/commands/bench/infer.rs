@@ -1,0 +1,80 @@
+use burn::tensor::{Device, Distribution, Tensor};
+use clap::Args;
+
+use super::{
+    NetworkArgs, RunArgs,
+    report::{Comparison, Row},
+    sides::{Form, Side, sides},
+    timing::{Contender, interleave, timed},
+};
+
+/// Measures inference of a network: images in, logits out.
+///
+/// The engine's rows are the network in its inference form, with norms folded and weights packed; the
+/// others are the network as it is trained.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  octresnet bench infer --alpha 0,0.25,0.5 --batch 1,8
+  octresnet bench infer --arch oct-resnet-26 --size 64 --rows engine --runs 100 --json
+
+speed-up is the median of burn-conv2d over that of the row, theory the same for multiply-adds.
+--json prints {\"device\",\"batch\",\"size\",\"rows\":[{\"name\",\"alpha\",\"median_ms\",\"min_ms\",\"max_ms\"}]}.")]
+pub(super) struct InferArgs {
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+pub(super) fn run(InferArgs { network, run }: &InferArgs) -> anyhow::Result<()> {
+    let (device, name) = run.open()?;
+    let sides = sides(&run.rows, &run.alpha, &device)?;
+    let vanilla = network.macs(0.0)?;
+    for &batch in &run.batch {
+        let mut contenders = Vec::new();
+        for &side in &sides {
+            network.macs(side.alpha)?;
+            contenders.push(contender(side, network, batch, &device)?);
+        }
+        let times = interleave(&mut contenders, run.timing())?;
+        let rows = sides.iter().zip(&times).map(|(&side, [times])| {
+            Ok(Row::new(side, times, [network.macs(side.alpha)?, vanilla]))
+        });
+        let comparison = Comparison {
+            device: name.clone(),
+            batch,
+            size: network.size(),
+            rows: rows.collect::<anyhow::Result<_>>()?,
+            title: format!("Inference of {}", network.arch),
+        };
+        comparison.print(run.json)?;
+    }
+    Ok(())
+}
+
+fn contender<'a>(
+    side: Side,
+    network: &NetworkArgs,
+    batch: u32,
+    device: &'a Device,
+) -> anyhow::Result<Contender<'a, 1>> {
+    let model = network.config(side.alpha).init(device)?;
+    let size = network.size();
+    let images = Tensor::<4>::random(
+        [batch as usize, 3, size, size],
+        Distribution::Normal(0.0, 1.0),
+        device,
+    );
+    let forward: Box<dyn Fn(Tensor<4>) -> Tensor<2>> = match side.form {
+        Form::Engine => {
+            let model = model.into_inference();
+            Box::new(move |images| model.forward(images))
+        }
+        Form::BurnConv2d | Form::Composed => Box::new(move |images| model.forward(images)),
+    };
+    Ok(Box::new(move || {
+        let images = images.clone();
+        let (_, time) = timed(device, || side.form.run(|| forward(images)))?;
+        Ok([time])
+    }))
+}

@@ -1,0 +1,162 @@
+use burn::{
+    nn::{
+        PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+    },
+    tensor::{Device, Distribution, Tensor},
+};
+use burn_octconv::{ChannelSplit, OctConv2dConfig, OctFeatures};
+use clap::Args;
+
+use super::{
+    RunArgs,
+    report::{Comparison, Row},
+    sides::{Form, Side, sides},
+    timing::{Contender, interleave, timed},
+};
+
+/// Measures one convolution, forward and backward.
+///
+/// Backward starts from a gradient of ones at every output and gives those of inputs and kernels.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  octresnet bench layer --channels 64,64 --size 56 --batch 8
+  octresnet bench layer --channels 1024,256 --kernel 1 --size 14 --alpha 0,0.125,0.25,0.5
+
+speed-up is the median of burn-conv2d over that of the row, theory the same for multiply-adds.
+--json prints {\"device\",\"batch\",\"size\",\"rows\":[{\"name\",\"alpha\",\"pass\",\"median_ms\",\"min_ms\",\"max_ms\",\"macs\"}]};
+pass is forward or backward, macs the multiply-adds of the batch, which go twice into backward.")]
+pub(super) struct LayerArgs {
+    /// Channels in and out, of both frequencies together
+    #[arg(long, value_name = "IN,OUT", default_value = "128,128", value_parser = channels)]
+    channels: [usize; 2],
+    /// Height and width of the kernel
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=255))]
+    kernel: u32,
+    /// 1 or 2; 2 pools, except where alpha is 0
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=2))]
+    stride: u32,
+    /// Height and width of the input's full resolution in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 28, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    size: u32,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+pub(super) fn run(arguments: &LayerArgs) -> anyhow::Result<()> {
+    let run = &arguments.run;
+    let (device, name) = run.open()?;
+    let sides = sides(&run.rows, &run.alpha, &device)?;
+    let device = device.autodiff();
+    let vanilla = arguments.macs(0.0)?;
+    for &batch in &run.batch {
+        let mut contenders = Vec::new();
+        for &side in &sides {
+            contenders.push(contender(side, arguments, batch, &device)?);
+        }
+        let times = interleave(&mut contenders, run.timing())?;
+        let mut rows = Vec::new();
+        for (part, pass) in ["forward", "backward"].into_iter().enumerate() {
+            for (&side, times) in sides.iter().zip(&times) {
+                let macs = arguments.macs(side.alpha)?;
+                let mut row = Row::new(side, &times[part], [macs, vanilla]);
+                row.pass = Some(pass);
+                row.macs = Some(macs * u64::from(batch));
+                rows.push(row);
+            }
+        }
+        let [input, output] = arguments.channels;
+        let LayerArgs { kernel, stride, .. } = arguments;
+        let comparison = Comparison {
+            device: name.clone(),
+            batch,
+            size: arguments.size as usize,
+            rows,
+            title: format!("{input} to {output} channels, {kernel}x{kernel}, stride {stride}"),
+        };
+        comparison.print(run.json)?;
+    }
+    Ok(())
+}
+
+impl LayerArgs {
+    fn padding(&self) -> PaddingConfig2d {
+        // `Same` would pad a strided convolution at the end only.
+        let (begin, end) = ((self.kernel as usize - 1) / 2, self.kernel as usize / 2);
+        PaddingConfig2d::Explicit(begin, begin, end, end)
+    }
+
+    fn octave(&self, alpha: f64) -> OctConv2dConfig {
+        OctConv2dConfig::new(self.channels, [self.kernel as usize; 2])
+            .with_stride([self.stride as usize; 2])
+            .with_padding(self.padding())
+            .with_bias(false)
+            .with_alpha(alpha)
+            .with_strided(alpha == 0.0)
+    }
+
+    fn vanilla(&self, device: &Device) -> Conv2d {
+        Conv2dConfig::new(self.channels, [self.kernel as usize; 2])
+            .with_stride([self.stride as usize; 2])
+            .with_padding(self.padding())
+            .with_bias(false)
+            .init(device)
+    }
+
+    /// Multiply–adds of an image.
+    fn macs(&self, alpha: f64) -> anyhow::Result<u64> {
+        let cost = self.octave(alpha).cost([self.size as usize; 2])?;
+        Ok(cost.macs.total())
+    }
+
+    /// An input that gradients go back to.
+    fn input(&self, alpha: f64, batch: u32, device: &Device) -> anyhow::Result<OctFeatures> {
+        let split = ChannelSplit::new(self.channels[0], alpha)?;
+        let full = self.size as usize;
+        let group = |channels: usize, size: usize| {
+            let shape = [batch as usize, channels, size, size];
+            let normal = Distribution::Normal(0.0, 1.0);
+            (channels > 0).then(|| Tensor::<4>::random(shape, normal, device).require_grad())
+        };
+        let (high, low) = (group(split.high, full), group(split.low, full.div_ceil(2)));
+        Ok(OctFeatures::try_new(high, low, [full; 2])?)
+    }
+}
+
+fn contender<'a>(
+    side: Side,
+    arguments: &LayerArgs,
+    batch: u32,
+    device: &'a Device,
+) -> anyhow::Result<Contender<'a, 2>> {
+    let layer: Box<dyn Fn(OctFeatures) -> OctFeatures> = match side.form {
+        Form::BurnConv2d => {
+            let layer = arguments.vanilla(device);
+            Box::new(move |input| layer.forward(input.into_high()).into())
+        }
+        Form::Composed | Form::Engine => {
+            let layer = arguments.octave(side.alpha).try_init(device)?;
+            Box::new(move |input| layer.forward(input))
+        }
+    };
+    let input = arguments.input(side.alpha, batch, device)?;
+    Ok(Box::new(move || {
+        let features = input.clone();
+        let (output, forward) = timed(device, || side.form.run(|| layer(features)))?;
+        let (high, low) = output.into_parts();
+        let sums = [high, low].into_iter().flatten().map(|group| group.sum());
+        let loss = sums.reduce(|a, b| a + b);
+        let loss = loss.ok_or_else(|| anyhow::anyhow!("the layer has no output"))?;
+        device.sync()?;
+        let (_, backward) = timed(device, || loss.backward())?;
+        Ok([forward, backward])
+    }))
+}
+
+fn channels(text: &str) -> Result<[usize; 2], String> {
+    let numbers: Result<Vec<usize>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+    match numbers.as_deref() {
+        Ok(&[input, output]) if input > 0 && output > 0 => Ok([input, output]),
+        _ => Err("use two numbers, in and out, such as 64,128".into()),
+    }
+}

@@ -1,0 +1,110 @@
+use burn::{
+    optim::GradientsParams,
+    tensor::{Device, Distribution, Int, Tensor},
+};
+use burn_octresnet::train::cross_entropy;
+use clap::Args;
+
+use super::{
+    NetworkArgs, RunArgs, memory,
+    report::{Comparison, Row},
+    sides::{Side, sides},
+    timing::{Contender, interleave, timed},
+};
+
+/// Measures training steps of a network: forward, loss, backward.
+///
+/// The optimizer's update, which does not depend on alpha, is not part of it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  octresnet bench train --batch 8 --rows engine
+  octresnet bench train --arch oct-resnet-26 --width 0.5 --size 64 --batch 16
+
+Peak memory is that of a process of its own that does two steps and nothing else, weights and program
+included; on Linux and for processors only. --no-memory leaves it out.
+--json prints {\"device\",\"batch\",\"size\",\"rows\":[{\"name\",\"alpha\",\"median_ms\",\"min_ms\",\"max_ms\",\"peak_bytes\"}]};
+peak_bytes is null where it was not measured.")]
+pub(super) struct TrainArgs {
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Leave peak memory out
+    #[arg(long)]
+    no_memory: bool,
+    /// Do two steps of the one row given and print the peak memory of this process
+    #[arg(long, hide = true)]
+    print_peak: bool,
+}
+
+pub(super) fn run(arguments: &TrainArgs) -> anyhow::Result<()> {
+    let TrainArgs { network, run, .. } = arguments;
+    let (device, name) = run.open()?;
+    let sides = sides(&run.rows, &run.alpha, &device)?;
+    let device = device.autodiff();
+    if arguments.print_peak {
+        let mut step = contender(sides[0], network, run.batch[0], &device)?;
+        (0..2).try_for_each(|_| step().map(drop))?;
+        let peak = memory::peak().ok_or_else(|| anyhow::anyhow!("no peak is known here"))?;
+        return crate::commands::print_json(&peak);
+    }
+    let vanilla = network.macs(0.0)?;
+    let with_memory = !arguments.no_memory && memory::is_known(run.device.resolved()?);
+    for &batch in &run.batch {
+        let mut contenders = Vec::new();
+        for &side in &sides {
+            network.macs(side.alpha)?;
+            contenders.push(contender(side, network, batch, &device)?);
+        }
+        let times = interleave(&mut contenders, run.timing())?;
+        // Free what the networks hold before other processes need it.
+        drop(contenders);
+        let rows = sides.iter().zip(&times).map(|(&side, [times])| {
+            let mut row = Row::new(side, times, [network.macs(side.alpha)?, vanilla]);
+            row.peak_bytes = Some(match with_memory {
+                true => Some(memory::of_training(side, network, run.device, batch)?),
+                false => None,
+            });
+            Ok(row)
+        });
+        let comparison = Comparison {
+            device: name.clone(),
+            batch,
+            size: network.size(),
+            rows: rows.collect::<anyhow::Result<_>>()?,
+            title: format!("Training step of {}", network.arch),
+        };
+        comparison.print(run.json)?;
+    }
+    Ok(())
+}
+
+fn contender<'a>(
+    side: Side,
+    network: &NetworkArgs,
+    batch: u32,
+    device: &'a Device,
+) -> anyhow::Result<Contender<'a, 1>> {
+    let model = network.config(side.alpha).init(device)?;
+    let size = network.size();
+    let batch = batch as usize;
+    let images = Tensor::<4>::random(
+        [batch, 3, size, size],
+        Distribution::Normal(0.0, 1.0),
+        device,
+    );
+    let classes = network.arch.num_classes() as i64;
+    let targets = Tensor::<1, Int>::arange(0..batch as i64, device) % classes;
+    Ok(Box::new(move || {
+        let (images, targets) = (images.clone(), targets.clone());
+        let (_, time) = timed(device, || {
+            side.form.run(|| {
+                let logits = model.forward(images);
+                let gradients = cross_entropy(logits, targets, 0.0).mean().backward();
+                // What an optimizer is given, so that every gradient has to be there.
+                GradientsParams::from_grads(gradients, &model)
+            })
+        })?;
+        Ok([time])
+    }))
+}
