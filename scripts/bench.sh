@@ -6,35 +6,36 @@
 #
 # Every step takes less than a minute on two cores (exporting the networks, done once, takes longer)
 # and leaves its result in OUT (target/bench). Without PYTHON the other runtimes are left out. ALONE
-# is a command put before every measurement, such as `taskset -c 0,1`.
+# is a command put before every measurement, such as `taskset -c 0,1`; OCTRESNET is the program to
+# measure, which is built if it is not given.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-target/bench}
-program=target/release/octresnet
 steps=("$@")
 if [ $# = 0 ]; then
-  steps=(infer-1 infer-8 train-8)
+  steps=(infer-1 infer-8 train-8 train-8-burn layers)
   [ -z "${PYTHON:-}" ] || steps+=(runtimes-infer-1 runtimes-infer-8 runtimes-train-8)
 fi
 export RAYON_NUM_THREADS=${RAYON_NUM_THREADS:-2}
 mkdir -p "$out"
-cargo build --release -q -p octresnet
+program=${OCTRESNET:-target/release/octresnet}
+[ -n "${OCTRESNET:-}" ] || cargo build --release -q -p octresnet
 
-alone() { # NAME COMMAND...: measures into $out/NAME.json, which is left as it was if that fails
+alone() { # FILE COMMAND...: measures into $out/FILE, which is left as it was if that fails
   echo "measuring $1" >&2
   ${ALONE:-} "${@:2}" > "$out/$1.tmp"
-  mv "$out/$1.tmp" "$out/$1.json"
+  mv "$out/$1.tmp" "$out/$1"
 }
 
 bench() { # NAME ARGUMENTS...
-  alone "$1" "$program" bench "${@:2}" --device flex --alpha 0,0.5 --json
+  alone "$1.json" "$program" bench "${@:2}" --device flex --alpha 0,0.5 --json
 }
 
 runtimes() { # NAME ARGUMENTS...
   local line=("${PYTHON:?the Python that has the other runtimes}" scripts/bench_runtimes.py
     --folder "$out/onnx" --threads "$RAYON_NUM_THREADS" "${@:2}")
   "${line[@]}" --prepare
-  alone "$1" "${line[@]}" --octresnet "$program"
+  alone "$1.json" "${line[@]}" --octresnet "$program"
 }
 
 for step in "${steps[@]}"; do
@@ -42,6 +43,10 @@ for step in "${steps[@]}"; do
     infer-1) bench "$step" infer --batch 1 --seconds 15 ;;
     infer-8) bench "$step" infer --batch 8 --seconds 25 ;;
     train-8) bench "$step" train --batch 8 --rows engine --runs 5 --warmup 1 ;;
+    train-8-burn) bench "$step" train --batch 8 --rows burn-conv2d,composed --runs 3 --warmup 0 ;;
+    layers)
+      cargo build --release -q --workspace --example engine_resnet
+      alone layers.txt target/release/examples/engine_resnet "$RAYON_NUM_THREADS" 1 40 layers ;;
     runtimes-infer-1) runtimes "$step" --batch 1 --rounds 4 --runs 10 ;;
     runtimes-infer-8) runtimes "$step" --batch 8 --rounds 2 --runs 4 ;;
     runtimes-train-8) runtimes "$step" --mode train --batch 8 --rounds 2 --runs 2

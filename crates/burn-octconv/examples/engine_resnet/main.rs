@@ -63,7 +63,8 @@ fn main() {
             times[0][0] / times[1][0]
         );
         if layers {
-            for net in &mut nets {
+            for (net, a) in nets.iter_mut().zip([0.0, 0.5]) {
+                println!("layers at alpha {a}");
                 let mut t = vec![vec![]; net.ops.len()];
                 for _ in 0..repeats {
                     for (op, t) in t.iter_mut().enumerate() {
