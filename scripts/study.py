@@ -117,10 +117,11 @@ def collect(args):
     return runs
 
 
-def cost(args, recipe):
+def cost(args, run):
     """Share of the vanilla network's multiply-adds."""
-    model, size = recipe["model"], recipe["data"]["val"]["size"]
-    flags = ["--size", size]
+    model, size = run["recipe"]["model"], run["recipe"]["data"]["val"]["size"]
+    classes = json.loads((run["folder"] / "classes.json").read_text())
+    flags = ["--size", size, "--classes", len(classes)]
     for name in ["arch", "stem", "width", "alpha"]:
         flags += [f"--{name}", model[name]]
     info = json.loads(octresnet(args, "info", "--json", *flags))
@@ -144,7 +145,7 @@ def measure(args, runs):
         results.append(
             {
                 "alpha": alpha,
-                "cost": cost(args, first["recipe"]),
+                "cost": cost(args, first),
                 "epochs": len(rows[0]),
                 "folder": first["folder"],
                 "seeds": {seed: 100 * run["rows"][-1]["val_top1"] for seed, run in seeds.items()},
@@ -192,6 +193,10 @@ def page(args, results):
         "over the seeds; the best epoch is chosen on these same pictures and therefore optimistic. "
         "± in the column of differences is their standard error.",
         "",
+        "α = 0 is the vanilla network, whose convolutions of stride 2 are strided. With α > 0 they "
+        "pool, then convolve, as the paper does: the step from α = 0 to the others is one of that as "
+        "well, and what is due to the two frequencies alone shows between the others.",
+        "",
         f"| α | runs | multiply–adds | top-1 (%) | against α = {base['alpha']} | best epoch (%) "
         "| validation loss | training top-1 (%) |",
         "|---|---|---|---|---|---|---|---|",
@@ -225,6 +230,9 @@ def page(args, results):
         last = result["seeds"]
         cells = [f"{last[seed]:.1f}" if seed in last else "–" for seed in args.seeds]
         lines.append(f"| {result['alpha']} | {' | '.join(cells)} |")
+    missing = len(args.alphas) * len(args.seeds) - sum(len(r["last"]) for r in results)
+    if missing:
+        lines += ["", f"–: not run to its end when this page was made ({missing} of the runs)."]
     return "\n".join(lines) + "\n"
 
 

@@ -104,7 +104,11 @@ impl Picture for MapsPicture<'_> {
         let mut left = MARGIN;
         for (group, (shape @ [channels, height, width], values), size) in self.groups() {
             let [columns, _] = grid(*channels);
-            let text = format!("{group}: {channels} maps of {height}×{width}");
+            let shown = match *channels > MOST {
+                true => format!("{MOST} of {channels}"),
+                false => channels.to_string(),
+            };
+            let text = format!("{group}: {shown} maps of {height}×{width}");
             canvas.text(&text, 14, &SOFT, [left, 44], HPos::Left)?;
             let maps = values.chunks_exact(shape[1] * shape[2]);
             for (index, map) in maps.take(MOST).enumerate() {
