@@ -1,7 +1,7 @@
 //! A vanilla layer becomes an octave layer and comes back, and what that saves.
 //!
 //! ```sh
-//! cargo run --release -p burn-octconv --features flex --example from_vanilla
+//! cargo run --release --example from_vanilla
 //! ```
 
 use burn::{

@@ -2,7 +2,7 @@
 //! stripes under noise.
 //!
 //! ```sh
-//! cargo run --release -p burn-octconv --features flex --example own_module
+//! cargo run --release --example own_module
 //! ```
 
 use burn::{

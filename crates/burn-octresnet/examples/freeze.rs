@@ -1,7 +1,7 @@
 //! Fine-tuning: a network gets a new classifier, everything else is frozen.
 //!
 //! ```sh
-//! cargo run --release -p burn-octresnet --features flex --example freeze
+//! cargo run --release --example freeze
 //! ```
 
 use burn::{
