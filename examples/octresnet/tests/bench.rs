@@ -144,3 +144,28 @@ fn bad_flags_are_named() {
     }
     assert_eq!(bench("").code, 2);
 }
+
+#[test]
+fn the_data_path_is_measured_for_each_number_of_workers() {
+    let place = Workplace::new();
+    let line = "bench data --data images --size 16 --batch-size 5 --workers 0,2 --device flex";
+    let output = run(&mut place.octresnet(&format!("{line} --json"))).good();
+    let rates: Vec<Value> = (output.stdout.lines())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rates.len(), 2);
+    for (rate, workers) in rates.iter().zip([0, 2]) {
+        assert_eq!(rate.as_object().unwrap().len(), 4, "{rate}");
+        assert_eq!(rate["workers"], workers);
+        assert_eq!(rate["images"], 12);
+        let product =
+            rate["images_per_second"].as_f64().unwrap() * rate["seconds"].as_f64().unwrap();
+        assert!((product - 12.0).abs() < 1e-6, "{rate}");
+    }
+    let text = run(&mut place.octresnet(line)).good().stdout;
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains("2 workers: "), "{text}");
+
+    run(&mut place.octresnet("bench data --data nowhere")).error(1, &["`nowhere` does not exist"]);
+    run(&mut place.octresnet("bench data")).error(2, &["--data"]);
+}

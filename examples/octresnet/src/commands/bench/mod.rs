@@ -1,5 +1,7 @@
-//! `bench`: what the engine brings and what octave convolution brings, side by side in one run.
+//! `bench`: what the engine brings and what octave convolution brings, side by side in one run, and
+//! how fast images come.
 
+mod data;
 mod infer;
 mod layer;
 mod memory;
@@ -20,7 +22,7 @@ use clap::{Args, Subcommand};
 use sides::Form;
 use timing::{Timing, Until};
 
-/// Measures networks and layers on a device.
+/// Measures networks and layers on a device, and how fast images come.
 ///
 /// Everything that is compared runs in turns, one run of each per round, so a machine that changes
 /// its speed changes it for all. Every time includes waiting for the device.
@@ -35,6 +37,7 @@ use timing::{Timing, Until};
   octresnet bench train --batch 8 --runs 5
   octresnet bench layer --channels 256,256 --size 28
   octresnet bench infer --device cuda --batch 64 --json
+  octresnet bench data --data photos --workers 2
 
 On a CPU, RAYON_NUM_THREADS sets the number of threads.")]
 pub(crate) struct BenchArgs {
@@ -47,6 +50,7 @@ enum BenchCommand {
     Infer(infer::InferArgs),
     Train(train::TrainArgs),
     Layer(layer::LayerArgs),
+    Data(data::DataArgs),
 }
 
 pub(super) fn run(arguments: BenchArgs) -> anyhow::Result<ExitCode> {
@@ -54,6 +58,7 @@ pub(super) fn run(arguments: BenchArgs) -> anyhow::Result<ExitCode> {
         BenchCommand::Infer(arguments) => infer::run(&arguments)?,
         BenchCommand::Train(arguments) => train::run(&arguments)?,
         BenchCommand::Layer(arguments) => layer::run(&arguments)?,
+        BenchCommand::Data(arguments) => data::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }
