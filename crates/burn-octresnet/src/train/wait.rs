@@ -41,7 +41,9 @@ impl DataWait {
 
     /// The share of the epoch so far that was spent waiting, 0 to 1.
     pub fn share(&self) -> f64 {
-        let (waited, elapsed) = (self.lock().waited, self.elapsed());
+        // Two statements, since the first one's lock is held to its end.
+        let waited = self.lock().waited;
+        let elapsed = self.elapsed();
         match elapsed.is_zero() {
             true => 0.0,
             false => waited.div_duration_f64(elapsed).min(1.0),
