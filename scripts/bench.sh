@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 out=${OUT:-target/bench}
 steps=("$@")
 if [ $# = 0 ]; then
-  steps=(infer-1 infer-8 train-8 train-8-burn layers)
+  steps=(infer-1 infer-8 train-8 train-8-burn)
   [ -z "${PYTHON:-}" ] || steps+=(runtimes-infer-1 runtimes-infer-8 runtimes-train-8)
 fi
 export RAYON_NUM_THREADS=${RAYON_NUM_THREADS:-2}
@@ -44,9 +44,6 @@ for step in "${steps[@]}"; do
     infer-8) bench "$step" infer --batch 8 --seconds 25 ;;
     train-8) bench "$step" train --batch 8 --rows engine --runs 5 --warmup 1 ;;
     train-8-burn) bench "$step" train --batch 8 --rows burn-conv2d,composed --runs 3 --warmup 0 ;;
-    layers)
-      cargo build --release -q --workspace --example engine_resnet
-      alone layers.txt target/release/examples/engine_resnet "$RAYON_NUM_THREADS" 1 40 layers ;;
     runtimes-infer-1) runtimes "$step" --batch 1 --rounds 4 --runs 10 ;;
     runtimes-infer-8) runtimes "$step" --batch 8 --rounds 2 --runs 4 ;;
     runtimes-train-8) runtimes "$step" --mode train --batch 8 --rounds 2 --runs 2

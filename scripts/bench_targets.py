@@ -11,10 +11,6 @@ import json
 import pathlib
 import sys
 
-# GFLOP/s of two cores of the machine in docs/performance.md: a 16-wide FMA in each of 3.7e9 cycles.
-PEAK = 2 * 118
-
-
 class Measured:
     """One file of results: {"rows": [{"name", "alpha", "median_ms", ...}]}."""
 
@@ -70,18 +66,6 @@ def verdict(value, must, aim, more):
     return "aim" if reaches(aim) else "must" if reaches(must) else "no"
 
 
-def layers(path, peak):
-    """The twenty heaviest steps of the network at alpha .5: lines of (name, ms, GFLOP/s, share of peak)."""
-    lines = path.read_text().split("layers at alpha 0.5\n")[1].splitlines() if path.exists() else []
-    # "name  1.234 ms  min  1.200  200.0 GFLOP/s"
-    parts = [line.split() for line in lines]
-    rows = [(" ".join(part[:-6]), float(part[-6]), float(part[-2])) for part in parts]
-    total = sum(ms for _, ms, _ in rows)
-    rows = sorted((row for row in rows if row[2] > 0), key=lambda row: -row[1])[:20]
-    for name, ms, speed in rows:
-        yield f"| {name} | {ms:.2f} | {ms / total:.0%} | {speed:.0f} | {speed / peak:.0%} |"
-
-
 def main():
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "target/bench")
     if not folder.is_dir():
@@ -92,10 +76,6 @@ def main():
         shown = "–" if value is None else f"{value:.2f}"
         reached = verdict(value, must, aim, more)
         print(f"| {what} | {sign} {must} | {sign} {aim} | {shown} | {reached} |")
-    heaviest = list(layers(folder / "layers.txt", PEAK))
-    if heaviest:
-        print("\n| layer | ms | of all | GFLOP/s | of peak |\n|---|---|---|---|---|")
-        print("\n".join(heaviest))
     for path in sorted(folder.glob("*.json")):
         print(f"\n{path.stem}")
         for row in Measured(path).rows:
