@@ -4,7 +4,7 @@ mod support;
 
 use burn::{
     config::Config,
-    module::{Module, Param},
+    module::Module,
     nn::{
         Initializer, PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig},
@@ -590,32 +590,4 @@ fn splitting_and_merging_keep_what_a_low_map_can_hold() {
     assert_eq!(split.describe(), "high [2, 3, 5, 8] + low [2, 3, 3, 4]");
     let difference = (split.merge() - x).abs().max().into_scalar::<f32>();
     assert!(difference < 1e-6, "{difference}");
-}
-
-#[test]
-fn norms_keep_statistics_by_frequency() {
-    let device = Device::flex().autodiff();
-    let norm = OctBatchNormConfig::new(4).init(&device);
-    let shifted =
-        |dims, shift| Tensor::<4>::random(dims, Distribution::Normal(shift, 2.0), &device);
-    let features = OctFeatures::new(shifted([4, 2, 8, 8], 5.0), shifted([4, 2, 4, 4], -3.0));
-    let normed = norm.forward(features);
-    for group in [normed.high(), normed.low()] {
-        let mean = group.unwrap().clone().mean().into_scalar::<f32>();
-        assert!(mean.abs() < 1e-4, "{mean}");
-    }
-    // The running statistics moved towards each group's own.
-    let mean = |norm: &Option<burn::nn::BatchNorm>| {
-        norm.as_ref()
-            .unwrap()
-            .running_mean
-            .value_sync()
-            .mean()
-            .into_scalar::<f32>()
-    };
-    assert!(mean(&norm.high) > 0.3 && mean(&norm.low) < -0.2);
-
-    let all_low = OctBatchNormConfig::new(4).with_alpha(1.0).init(&device);
-    assert!(all_low.high.is_none());
-    let _: Param<Tensor<1>> = all_low.low.unwrap().gamma;
 }

@@ -211,3 +211,31 @@ fn a_norm_in_f64_is_as_exact_as_burns() {
     let want = step_by_step(&norm, x, None, Activation::Relu);
     assert!(difference(&read(y), &read(want)) < 1e-14);
 }
+
+#[test]
+fn norms_keep_statistics_by_frequency() {
+    let device = Device::flex().autodiff();
+    let norm = OctBatchNormConfig::new(4).init(&device);
+    let shifted =
+        |dims, shift| Tensor::<4>::random(dims, Distribution::Normal(shift, 2.0), &device);
+    let features = OctFeatures::new(shifted([4, 2, 8, 8], 5.0), shifted([4, 2, 4, 4], -3.0));
+    let normed = norm.forward(features);
+    for group in [normed.high(), normed.low()] {
+        let mean = group.unwrap().clone().mean().into_scalar::<f32>();
+        assert!(mean.abs() < 1e-4, "{mean}");
+    }
+    // The running statistics moved towards each group's own.
+    let mean = |norm: &Option<burn::nn::BatchNorm>| {
+        norm.as_ref()
+            .unwrap()
+            .running_mean
+            .value_sync()
+            .mean()
+            .into_scalar::<f32>()
+    };
+    assert!(mean(&norm.high) > 0.3 && mean(&norm.low) < -0.2);
+
+    let all_low = OctBatchNormConfig::new(4).with_alpha(1.0).init(&device);
+    assert!(all_low.high.is_none());
+    let _: Param<Tensor<1>> = all_low.low.unwrap().gamma;
+}
