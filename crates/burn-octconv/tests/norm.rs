@@ -225,7 +225,7 @@ fn norms_keep_statistics_by_frequency() {
         assert!(mean.abs() < 1e-4, "{mean}");
     }
     // The running statistics moved towards each group's own.
-    let mean = |norm: &Option<burn::nn::BatchNorm>| {
+    let mean = |norm: &Option<BatchNorm>| {
         norm.as_ref()
             .unwrap()
             .running_mean
