@@ -1,14 +1,14 @@
 //! The command line as a whole, and the arguments that several commands share; those of one command
 //! stand beside it.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use burn_octresnet::{
     model::{Alpha, Arch, OctResNetConfig, Stem},
     train::{DeviceName, ModelRecipe},
 };
 use clap::{
-    Args, Parser,
+    Args, CommandFactory, Parser,
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
@@ -153,34 +153,39 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
             ExitCode::from(if error.use_stderr() { 2 } else { 0 })
         }
         _ => {
-            eprintln!("{}", one_line(&error.to_string()));
+            eprintln!("{}", one_line(&error.to_string(), env::args()));
             ExitCode::from(2)
         }
     })
 }
 
-/// A usage error without the usage: what is wrong, the tip if there is one, and where to read on.
-fn one_line(message: &str) -> String {
+/// A usage error without the usage: what is wrong, the tip if there is one, and where to read on
+/// about the subcommand that `arguments` name.
+fn one_line(message: &str, arguments: impl Iterator<Item = String>) -> String {
     let paragraphs = message.split("\n\n").map(|paragraph| {
         let words: Vec<_> = paragraph.split_whitespace().collect();
         words.join(" ")
     });
-    let (usage, said): (Vec<_>, Vec<_>) = paragraphs
-        .filter(|text| !text.is_empty() && !text.starts_with("For more information"))
-        .partition(|text| text.starts_with("Usage:"));
-    // "Usage: octresnet bench infer [OPTIONS]"
-    let words = usage.first().map_or("", String::as_str).split_whitespace();
-    let commands = words
-        .skip(2)
-        .take_while(|word| word.chars().all(char::is_lowercase));
-    let command: String = commands.map(|name| format!("{name} ")).collect();
-    format!("{}; see octresnet {command}--help", said.join("; "))
+    let said: Vec<_> = paragraphs
+        .filter(|text| !text.is_empty())
+        .filter(|text| !text.starts_with("For more information") && !text.starts_with("Usage:"))
+        .collect();
+    let top = Cli::command();
+    let mut command = &top;
+    let mut path = String::new();
+    for name in arguments.skip(1) {
+        let Some(sub) = command.find_subcommand(&name) else {
+            break;
+        };
+        command = sub;
+        path = path + &name + " ";
+    }
+    format!("{}; see octresnet {path}--help", said.join("; "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -191,7 +196,7 @@ mod tests {
     fn usage_errors_are_one_line() {
         let error = |line: &str| {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
-            one_line(&error.to_string())
+            one_line(&error.to_string(), line.split(' ').map(String::from))
         };
         assert_eq!(
             error("octresnet train --epoch 3"),

@@ -98,7 +98,9 @@ pub(super) fn decode(bytes: &[u8], limit: u64) -> Result<RgbImage, DecodeError> 
 
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
-    limits.max_alloc = Some(limit.saturating_mul(1_000_000 * MAX_BYTES_PER_PIXEL));
+    // Also with a limit of none: decoders need some memory to read a header.
+    let megapixels = limit.max(1);
+    limits.max_alloc = Some(megapixels.saturating_mul(1_000_000 * MAX_BYTES_PER_PIXEL));
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder()?;
 
