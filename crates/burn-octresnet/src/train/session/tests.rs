@@ -1,6 +1,6 @@
 //! The loop on batches made by hand, with Burn's part around it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::{
     data::{
@@ -95,6 +95,12 @@ fn recipe() -> Recipe {
     recipe.schedule = ScheduleConfig::Constant {};
     recipe.epochs = 1;
     recipe
+}
+
+/// Tests take turns, since all share the generator of Flex and count on what they seeded it with.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The network that every run here begins with.
@@ -204,6 +210,7 @@ fn values(model: &OctResNet, part: &str) -> Vec<f32> {
 
 #[test]
 fn a_batch_left_out_for_its_loss_is_as_if_it_had_not_been_there() {
+    let _turn = turn();
     let not_a_number = || {
         let device = Device::flex().autodiff();
         batch(Tensor::full([4, 3, 8, 8], f32::NAN, &device))
@@ -235,6 +242,7 @@ fn a_batch_left_out_for_its_loss_is_as_if_it_had_not_been_there() {
 
 #[test]
 fn accumulated_batches_make_the_step_of_their_mean_gradient() {
+    let _turn = turn();
     // Of the same batch twice, the mean is the gradient of one.
     let batch = random(4);
     let once = train(&recipe(), vec![batch.clone()]).unwrap();
@@ -263,6 +271,7 @@ fn accumulated_batches_make_the_step_of_their_mean_gradient() {
 
 #[test]
 fn clipping_bounds_the_step() {
+    let _turn = turn();
     let step = |clip_norm: Option<f64>| {
         let recipe = Recipe {
             clip_norm,
@@ -291,13 +300,15 @@ fn clipping_bounds_the_step() {
     };
     let free = step(None);
     assert!(free > 0.02, "{free}");
-    assert!(step(Some(0.01)) <= 0.01 + 1e-6);
+    let clipped = step(Some(0.01));
+    assert!(clipped <= 0.01 + 1e-5, "{clipped}");
     // Short enough gradients stay as they are.
     assert_eq!(step(Some(1e9)), free);
 }
 
 #[test]
 fn frozen_parts_keep_every_bit_and_slowed_ones_move_less() {
+    let _turn = turn();
     let recipe = Recipe {
         freeze: vec!["conv1".into(), "layer1".into()],
         layer_lr: [("layer2".to_string(), 0.0)].into(),
@@ -318,6 +329,7 @@ fn frozen_parts_keep_every_bit_and_slowed_ones_move_less() {
 
 #[test]
 fn averaged_weights_follow_their_formula() {
+    let _turn = turn();
     let recipe = Recipe {
         ema: Some(0.9),
         ..recipe()
@@ -335,6 +347,7 @@ fn averaged_weights_follow_their_formula() {
 
 #[test]
 fn norms_and_biases_are_decayed_only_if_the_recipe_says_so() {
+    let _turn = turn();
     // Without a gradient for the classifier's bias only decay could move it: class shares equal the
     // softmax of equal logits, which a zeroed classifier gives.
     let decayed = |decay_norms: bool| {
