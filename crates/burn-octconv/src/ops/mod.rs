@@ -14,10 +14,9 @@ pub mod resample;
 
 pub use engine::{uses_engine, without_engine};
 
-use burn::{
-    nn::{PaddingConfig2d, conv::Conv2d},
-    tensor::Tensor,
-};
+#[cfg(feature = "flex")]
+use burn::nn::PaddingConfig2d;
+use burn::{nn::conv::Conv2d, tensor::Tensor};
 
 use crate::{Downsample, OctFeatures, Upsample};
 
