@@ -26,7 +26,7 @@ pub(crate) struct InspectArgs {
     model: PathBuf,
     /// Image file
     image: PathBuf,
-    /// Folder for the pictures [default: inspect-<name of the image>]
+    /// Folder for the pictures [default: inspect- and the name of the image]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// How many of the first blocks to draw
