@@ -3,6 +3,7 @@
 
 mod conv;
 pub(super) mod norm;
+pub(super) mod pooled;
 
 pub(super) use conv::octconv2d;
 

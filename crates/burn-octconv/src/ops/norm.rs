@@ -1,7 +1,7 @@
 //! Batch normalisation, with what follows it in a network: the residual sum and the activation.
 
 use burn::{
-    nn::BatchNorm,
+    nn::{BatchNorm, pool::MaxPool2d},
     tensor::{Tensor, activation::relu},
 };
 
@@ -64,10 +64,7 @@ pub fn batch_norm(
     activation: Activation,
 ) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    if x.device().is_autodiff()
-        && norm.training.is_enabled()
-        && super::flex::norm::applies(norm, &x, residual.as_ref())
-    {
+    if trains(norm, &x) && super::flex::norm::applies(norm, &x, residual.as_ref()) {
         let (y, batch) = super::flex::norm::batch_norm(norm, x, residual, activation);
         update_running(norm, batch);
         return y;
@@ -77,6 +74,42 @@ pub fn batch_norm(
         Some(residual) => y + residual,
         None => y,
     })
+}
+
+/// Computes `pool(activation(norm(x)))`, as the stem of a network ends: what the layers compute
+/// one after the other, running statistics included. In training on Flex it is one operation,
+/// which never keeps the map between norm and pooling.
+///
+/// # Shapes
+///
+/// - input: `[batch, channels, height, width]`
+/// - output: that of [`MaxPool2d::forward`]
+///
+/// # Panics
+///
+/// Where the layers panic.
+pub fn batch_norm_max_pool(
+    norm: &BatchNorm,
+    x: Tensor<4>,
+    activation: Activation,
+    pool: &MaxPool2d,
+) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if trains(norm, &x) && super::flex::norm::applies(norm, &x, None) {
+        let [_, _, height, width] = x.dims();
+        if let Some(pool) = super::flex::pooled::geometry(pool, [height, width]) {
+            let (y, batch) = super::flex::pooled::batch_norm_max_pool(norm, x, activation, pool);
+            update_running(norm, batch);
+            return y;
+        }
+    }
+    pool.forward(batch_norm(norm, x, None, activation))
+}
+
+/// Whether the norm takes the statistics of the batch.
+#[cfg(feature = "flex")]
+fn trains(norm: &BatchNorm, x: &Tensor<4>) -> bool {
+    x.device().is_autodiff() && norm.training.is_enabled()
 }
 
 /// Moves the running statistics towards those of the batch, as [`BatchNorm::forward`] does.

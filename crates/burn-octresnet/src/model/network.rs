@@ -6,7 +6,10 @@ use burn::{
 };
 use burn_octconv::{
     OctConvError, OctFeatures,
-    ops::{conv2d, norm::batch_norm},
+    ops::{
+        conv2d,
+        norm::{Activation, batch_norm, batch_norm_max_pool},
+    },
 };
 
 use super::{
@@ -195,16 +198,24 @@ impl OctResNet {
     }
 
     fn stem(&self, images: Tensor<4>) -> OctFeatures {
-        let mut x = conv2d(&self.conv1, images);
-        let activation = self.rectifier.into();
-        if self.activates_conv1 {
-            x = normalize_vanilla(&self.bn1, x, activation);
-        }
-        for conv in &self.deep {
-            x = conv.forward_with(x, activation);
-        }
-        if let Some(pool) = &self.maxpool {
-            x = pool.forward(x);
+        let rectify = Activation::from(self.rectifier);
+        let first = if self.activates_conv1 {
+            rectify
+        } else {
+            Activation::Identity
+        };
+        let first = (&self.conv1, &self.bn1, first);
+        let deep = self.deep.iter().map(|deep| (&deep.conv, &deep.bn, rectify));
+        let mut x = images;
+        for (index, (conv, bn, activation)) in std::iter::once(first).chain(deep).enumerate() {
+            let pool = self.maxpool.as_ref().filter(|_| index == self.deep.len());
+            x = conv2d(conv, x);
+            x = match (bn, pool) {
+                // The map between the two would be the largest of the network.
+                (Some(bn), Some(pool)) => batch_norm_max_pool(bn, x, activation, pool),
+                (None, Some(pool)) => pool.forward(activation.forward(x)),
+                (bn, None) => normalize_vanilla(bn, x, activation),
+            };
         }
         match &self.reduce {
             Some(block) => block.forward(x.into()),

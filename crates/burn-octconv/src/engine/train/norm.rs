@@ -11,6 +11,10 @@
 //! done on it: the output's gradient becomes that of the residual or of the
 //! input, and where both are wanted, the input becomes its own gradient.
 
+mod pooled;
+
+pub use pooled::Pool;
+
 use std::ops::Range;
 
 use crate::engine::buffer::Shared;
@@ -251,15 +255,37 @@ impl Norm<'_> {
         y: &mut [f32],
         statistics: &mut Statistics,
     ) {
-        self.check(&[x.len(), y.len()]);
+        self.check(&[y.len()]);
         if let Residual::Tensor(r) = residual {
             self.check(&[r.len()]);
         }
+        let y = Planes::new(y);
+        self.go(isa, x, statistics, |p, mean, scale, shift| {
+            // SAFETY: the planes of a channel are the job's that asks for them.
+            let y = unsafe { y.get(p) };
+            let residual = match residual {
+                Residual::Tensor(r) => Residual::Tensor(&r[p.clone()]),
+                other => other,
+            };
+            let (x, bounds) = (&x[p.clone()], self.bounds);
+            apply(isa, x, residual, mean, scale, shift, bounds, y);
+        });
+    }
+
+    /// Computes the statistics and lets `write` do something with the mean, the scale and the
+    /// shift of each plane.
+    fn go(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        statistics: &mut Statistics,
+        write: impl Fn(&Range<usize>, f32, f32, f32) + Sync,
+    ) {
+        self.check(&[x.len()]);
         let [n, channels, pixels] = self.dims;
         let count = (n * pixels) as f64;
         statistics.mean.resize(channels, 0.0);
         statistics.variance.resize(channels, 0.0);
-        let y = Planes::new(y);
         let means = Shared(statistics.mean.as_mut_ptr());
         let variances = Shared(statistics.variance.as_mut_ptr());
         parallel::for_each(channels, |c| {
@@ -274,16 +300,7 @@ impl Norm<'_> {
                 *means.get().add(c) = mean;
                 *variances.get().add(c) = variance as f32;
             }
-            for p in planes.clone() {
-                // SAFETY: the planes of channel `c` are this job's.
-                let y = unsafe { y.get(&p) };
-                let residual = match residual {
-                    Residual::Tensor(r) => Residual::Tensor(&r[p.clone()]),
-                    other => other,
-                };
-                let (scale, shift) = (scale as f32, self.beta[c]);
-                apply(isa, &x[p], residual, mean, scale, shift, self.bounds, y);
-            }
+            planes.for_each(|p| write(&p, mean, scale as f32, self.beta[c]));
         });
     }
 
@@ -302,18 +319,8 @@ impl Norm<'_> {
         to: ParameterGradients<'_>,
     ) {
         self.check(&[x.len(), dy.len()]);
-        let dy = Planes::new(dy);
-        self.go_back(
-            isa,
-            forward,
-            to,
-            dy,
-            |p| &x[p.clone()],
-            |p, mean, factors| {
-                // SAFETY: the planes of a channel are the job's that asks for them.
-                grad_over_dz(isa, unsafe { dy.get(p) }, &x[p.clone()], mean, factors);
-            },
-        );
+        let mask = self.mask(isa, forward.y);
+        self.go_back_over_dy(isa, x, forward.statistics, dy, mask, to);
     }
 
     /// As [`backward`](Self::backward) with a residual: the gradient of the output becomes that of
@@ -332,30 +339,67 @@ impl Norm<'_> {
     ) {
         self.check(&[x.len(), dy.len()]);
         let (x, dy) = (Planes::new(x), Planes::new(dy));
+        let mask = self.mask(isa, forward.y);
         // SAFETY: the planes of a channel are the job's that asks for them.
         let read = |p: &Range<usize>| unsafe { &*x.get(p) };
-        self.go_back(isa, forward, to, dy, read, |p, mean, factors| {
+        let write = |p: &Range<usize>, mean, factors| {
             // SAFETY: as above; what `read` gave has been given back.
             let (x, dz) = unsafe { (x.get(p), dy.get(p)) };
             grad_over_x(isa, dz, x, mean, factors);
-        });
+        };
+        self.go_back(isa, forward.statistics, dy, mask, read, write, to);
     }
 
-    /// Masks `dy`, sums it, and lets `write` compute the input's gradient, plane by plane.
-    fn go_back<'a>(
+    /// What zeroes the gradient where the output `y` is at a bound.
+    fn mask<'a>(
         &self,
         isa: Isa,
-        forward: Forward<'_>,
-        to: ParameterGradients<'_>,
-        dy: Planes,
-        x: impl Fn(&Range<usize>) -> &'a [f32] + Sync,
-        write: impl Fn(&Range<usize>, f32, Factors) + Sync,
-    ) {
-        let [n, channels, pixels] = self.dims;
-        let Forward { y, statistics } = forward;
+        y: Option<&'a [f32]>,
+    ) -> impl Fn(&Range<usize>, &mut [f32]) + Sync + use<'a> {
         if let Some(y) = y {
             self.check(&[y.len()]);
         }
+        let bounds = self.bounds;
+        move |p, dy| {
+            if let Some(y) = y {
+                mask(isa, dy, &y[p.clone()], bounds);
+            }
+        }
+    }
+
+    /// [`go_back`](Self::go_back) with the input's gradient in the place of the output's.
+    fn go_back_over_dy(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        statistics: &Statistics,
+        dy: &mut [f32],
+        start: impl Fn(&Range<usize>, &mut [f32]) + Sync,
+        to: ParameterGradients<'_>,
+    ) {
+        let dy = Planes::new(dy);
+        let read = |p: &Range<usize>| &x[p.clone()];
+        let write = |p: &Range<usize>, mean, factors| {
+            // SAFETY: the planes of a channel are the job's that asks for them.
+            grad_over_dz(isa, unsafe { dy.get(p) }, &x[p.clone()], mean, factors);
+        };
+        self.go_back(isa, statistics, dy, start, read, write, to);
+    }
+
+    /// Lets `start` make the gradient of the normalised values out of what `dy` holds, sums it,
+    /// and lets `write` compute that of the input, plane by plane.
+    #[allow(clippy::too_many_arguments)]
+    fn go_back<'a>(
+        &self,
+        isa: Isa,
+        statistics: &Statistics,
+        dy: Planes,
+        start: impl Fn(&Range<usize>, &mut [f32]) + Sync,
+        x: impl Fn(&Range<usize>) -> &'a [f32] + Sync,
+        write: impl Fn(&Range<usize>, f32, Factors) + Sync,
+        to: ParameterGradients<'_>,
+    ) {
+        let [n, channels, pixels] = self.dims;
         assert_eq!(
             [to.gamma.len(), to.beta.len()],
             [channels; 2],
@@ -370,9 +414,7 @@ impl Norm<'_> {
             for p in planes.clone() {
                 // SAFETY: the planes of channel `c` are this job's.
                 let dz = unsafe { dy.get(&p) };
-                if let Some(y) = y {
-                    mask(isa, dz, &y[p.clone()], self.bounds);
-                }
+                start(&p, dz);
                 let part = grad_sums(isa, dz, x(&p), mean);
                 sums[0] += part[0];
                 sums[1] += part[1];

@@ -62,17 +62,9 @@ pub(in crate::ops) fn batch_norm(
         beta: norm.beta.val().into_dispatch(),
         residual: Operand::from(residual),
     };
-    let options = Options {
-        epsilon: norm.epsilon as f32,
-        bounds: activation.bounds(),
-    };
-    let Normalized { y, mean, variance } =
-        <burn::backend::Dispatch as NormBackend>::batch_norm_train_with(operands, options);
-    let statistics = BatchStatistics {
-        mean: Tensor::from_dispatch(mean),
-        variance: Tensor::from_dispatch(variance),
-    };
-    (Tensor::from_dispatch(y), statistics)
+    let options = Options::new(norm, activation);
+    <burn::backend::Dispatch as NormBackend>::batch_norm_train_with(operands, options)
+        .into_tensors()
 }
 
 /// What is normalised, and with what.
@@ -100,6 +92,16 @@ pub struct Normalized<B: Backend> {
     pub variance: FloatTensor<B>,
 }
 
+impl Normalized<burn::backend::Dispatch> {
+    pub(super) fn into_tensors(self) -> (Tensor<4>, BatchStatistics) {
+        let statistics = BatchStatistics {
+            mean: Tensor::from_dispatch(self.mean),
+            variance: Tensor::from_dispatch(self.variance),
+        };
+        (Tensor::from_dispatch(self.y), statistics)
+    }
+}
+
 /// The hyper-parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -108,7 +110,19 @@ pub struct Options {
 }
 
 impl Options {
-    fn norm<'a>(&self, shape: &Shape, gamma: &'a FlexTensor, beta: &'a FlexTensor) -> Norm<'a> {
+    pub(super) fn new(norm: &BatchNorm, activation: Activation) -> Self {
+        Self {
+            epsilon: norm.epsilon as f32,
+            bounds: activation.bounds(),
+        }
+    }
+
+    pub(super) fn norm<'a>(
+        &self,
+        shape: &Shape,
+        gamma: &'a FlexTensor,
+        beta: &'a FlexTensor,
+    ) -> Norm<'a> {
         let [images, channels, height, width] = shape.dims();
         Norm {
             dims: [images, channels, height * width],
@@ -145,7 +159,7 @@ impl Options {
     }
 }
 
-fn vector(values: &[f32]) -> FlexTensor {
+pub(super) fn vector(values: &[f32]) -> FlexTensor {
     FlexTensor::from_data(burn::tensor::TensorData::new(
         values.to_vec(),
         [values.len()],

@@ -3,13 +3,13 @@ use crate::engine::testing::Rng;
 use proptest::prelude::*;
 
 /// The same in f64, with plain loops.
-struct Naive {
-    y: Vec<f64>,
+pub(super) struct Naive {
+    pub(super) y: Vec<f64>,
     mean: Vec<f64>,
     variance: Vec<f64>,
 }
 
-fn wide(v: &[f32]) -> Vec<f64> {
+pub(super) fn wide(v: &[f32]) -> Vec<f64> {
     v.iter().map(|v| f64::from(*v)).collect()
 }
 
@@ -31,7 +31,7 @@ impl Norm<'_> {
         (x[i] - naive.mean[k]) / self.deviation(naive, k)
     }
 
-    fn naive_forward(&self, x: &[f64], residual: &[f64]) -> Naive {
+    pub(super) fn naive_forward(&self, x: &[f64], residual: &[f64]) -> Naive {
         let channels = self.dims[1];
         let mut naive = Naive {
             y: vec![],
@@ -56,7 +56,7 @@ impl Norm<'_> {
     }
 
     /// dx, dγ, dβ.
-    fn naive_backward(&self, naive: &Naive, x: &[f64], dz: &[f64]) -> [Vec<f64>; 3] {
+    pub(super) fn naive_backward(&self, naive: &Naive, x: &[f64], dz: &[f64]) -> [Vec<f64>; 3] {
         let mut sums = [(); 2].map(|()| vec![0.0; self.dims[1]]);
         for (i, dz) in dz.iter().enumerate() {
             sums[0][self.channel(i)] += dz * self.normalised(naive, x, i);
@@ -115,7 +115,7 @@ fn run(
     [y, dx, dz, gamma, beta, statistics.mean, statistics.variance]
 }
 
-fn near(got: &[f32], want: &[f64], tolerance: f64) -> Result<(), TestCaseError> {
+pub(super) fn near(got: &[f32], want: &[f64], tolerance: f64) -> Result<(), TestCaseError> {
     prop_assert_eq!(got.len(), want.len());
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
         let error = (f64::from(*got) - want).abs();
