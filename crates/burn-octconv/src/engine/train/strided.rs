@@ -45,7 +45,7 @@ pub(super) fn is_stem(conv: &OctConv, w: &OctWeights<'_>) -> bool {
 }
 
 /// Images at once, by the size of the output.
-fn images_at_once(conv: &OctConv) -> usize {
+pub(super) fn images_at_once(conv: &OctConv) -> usize {
     let [[h, w], _] = conv.out_sizes();
     conv.images_at_once(conv.c_out[0] * h * w)
 }

@@ -282,23 +282,54 @@ proptest! {
     }
 }
 
-#[test]
-fn stem_gradients_without_input_gradient() {
-    let conv = OctConv {
-        images: 2,
-        size: [30, 37],
+fn stem(images: usize, size: [usize; 2], kernel: usize) -> OctConv {
+    OctConv {
+        images,
+        size,
         c_in: [3, 0],
         c_out: [40, 0],
-        kernel: [7, 7],
+        kernel: [kernel; 2],
         stride: 2,
         strided: true,
-        padding: [3, 3],
+        padding: [kernel / 2; 2],
+        dilation: [1, 1],
+        groups: 1,
+    }
+}
+
+/// More images than are worked on at a time, and not a multiple of that.
+#[test]
+fn a_batch_larger_than_the_cache_is_cut_and_summed() {
+    let conv = OctConv {
+        images: 7,
+        size: [91, 120],
+        c_in: [20, 36],
+        c_out: [24, 20],
+        kernel: [1, 1],
+        stride: 1,
+        strided: false,
+        padding: [0, 0],
         dilation: [1, 1],
         groups: 1,
     };
-    let data = Data::new(&conv, 11);
-    let (want, scale) = (reference(&conv, &data), reference(&conv, &data.abs()));
+    assert!((2..7).contains(&conv.images_at_once(20 * 91 * 120 + 36 * 46 * 60)));
+    check(&conv, 3).unwrap();
+    let conv = stem(5, [300, 290], 3);
+    assert_eq!(strided::images_at_once(&conv), 2);
+    check_stem(&conv, 5);
+}
+
+#[test]
+fn stem_gradients_without_input_gradient() {
+    check_stem(&stem(2, [30, 37], 7), 11);
+}
+
+fn check_stem(conv: &OctConv, seed: u64) {
+    let data = Data::new(conv, seed);
+    let (want, scale) = (reference(conv, &data), reference(conv, &data.abs()));
     for isa in Isa::available() {
+        let forward = engine(isa, conv, &data, &mut Workspace::default());
+        close(&forward[0], &want[0], &scale[0]).unwrap_or_else(|e| panic!("{isa:?}: {e}"));
         let mut dw = vec![f32::NAN; data.w[0].len()];
         let weights = OctWeights {
             hh: Some(&data.w[0]),
@@ -311,7 +342,7 @@ fn stem_gradients_without_input_gradient() {
         let mut ws = Workspace::default();
         octconv2d_backward(
             isa,
-            &conv,
+            conv,
             Some(&data.x[0]),
             None,
             &weights,
