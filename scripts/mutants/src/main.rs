@@ -35,14 +35,18 @@ const SOURCE: &str = "crates/burn-octconv/src";
 
 /// What is broken. The kernels' inner loops (`engine/simd`, `isa`) and what only shares out work
 /// (`parallel`, `jobs`) are left out.
-const FILES: [&str; 26] = [
+const FILES: [&str; 31] = [
     "ops/composed.rs",
     "ops/resample.rs",
     "ops/mod.rs",
+    "ops/norm.rs",
     "ops/flex.rs",
+    "ops/flex/conv.rs",
+    "ops/flex/norm.rs",
     "conv/config.rs",
     "conv/layer.rs",
     "conv/convert.rs",
+    "conv/fold.rs",
     "split.rs",
     "features.rs",
     "cost.rs",
@@ -57,6 +61,7 @@ const FILES: [&str; 26] = [
     "engine/train/backward.rs",
     "engine/train/strided.rs",
     "engine/train/weight_grad.rs",
+    "engine/train/norm.rs",
     "engine/conv/mod.rs",
     "engine/conv/pass.rs",
     "engine/conv/run.rs",
@@ -64,8 +69,18 @@ const FILES: [&str; 26] = [
     "engine/pool.rs",
 ];
 
-/// The tests of the crate; `--lib` are those in its sources.
-const SUITES: [&str; 4] = ["operator", "layer", "vocabulary", "burn_octconv"];
+/// The tests of the crate.
+const SUITES: [&str; 6] = [
+    "operator",
+    "layer",
+    "vocabulary",
+    "norm",
+    "fold",
+    "precision",
+];
+
+/// Those in its sources.
+const LIB: &str = "burn_octconv";
 
 /// The numbers of the mutants that do not compile.
 const SKIP: &str = "mutants.skip";
@@ -248,7 +263,7 @@ fn build() -> Result<Vec<(String, PathBuf)>> {
         "--config",
         "profile.release.package.burn-octconv.opt-level=1",
     ]);
-    for suite in &SUITES[..3] {
+    for suite in SUITES {
         command.args(["--test", suite]);
     }
     let mut cargo = command.stdout(Stdio::piped()).spawn()?;
@@ -257,12 +272,14 @@ fn build() -> Result<Vec<(String, PathBuf)>> {
         if let (Some(program), Some(name)) = (
             message["executable"].as_str(),
             message["target"]["name"].as_str(),
-        ) && SUITES.contains(&name)
+        ) && (SUITES.contains(&name) || name == LIB)
+            // The networks have tests of the same name.
+            && message["manifest_path"].as_str().is_some_and(|path| path.contains("crates/burn-octconv/"))
         {
             programs.push((name.into(), PathBuf::from(program)));
         }
     }
-    if !cargo.wait()?.success() || programs.len() != SUITES.len() {
+    if !cargo.wait()?.success() || programs.len() != SUITES.len() + 1 {
         bail!("the tests do not build");
     }
     Ok(programs)
@@ -285,10 +302,13 @@ fn stages(file: &str) -> Vec<(&'static str, Vec<String>, u32)> {
     };
     let module = module.replace('/', "::") + "::";
     vec![
+        ("operator", sweeps.clone(), 100),
         ("layer", vec![], 0),
         ("vocabulary", vec![], 0),
-        ("operator", sweeps.clone(), 100),
-        ("burn_octconv", vec![module], 0),
+        (LIB, vec![module], 0),
+        ("norm", vec![], 0),
+        ("fold", vec![], 0),
+        ("precision", vec![], 0),
         ("operator", sweeps, 600),
         ("operator", words("larger"), 4),
     ]
