@@ -124,6 +124,31 @@ fn one_network_serves_many_threads_at_once() {
     });
 }
 
+/// The steps do all the multiply–adds that the cost model counts, and give the same logits.
+#[test]
+fn steps_are_measured_and_add_up() {
+    for arch in Arch::ALL {
+        let mut config = None;
+        let model = trained(arch, |c| {
+            c.alpha = Alpha::Uniform(0.25);
+            config = Some(c.clone());
+        });
+        let (Some(model), Some(config)) = (model, config) else {
+            continue; // 32 groups divide few channels.
+        };
+        let images = images([2, 45, 37]);
+        let inference = model.into_inference();
+        let Some((logits, steps)) = inference.forward_timed(&images) else {
+            assert!(!inference.is_fused(), "{arch}");
+            continue;
+        };
+        assert_eq!(logits.into_data(), inference.forward(images).into_data());
+        let macs: u64 = steps.iter().map(|step| step.macs).sum();
+        let cost = config.cost([45, 37]).unwrap();
+        assert_eq!(macs, 2 * cost.macs.total(), "{arch}: {steps:#?}");
+    }
+}
+
 struct Track;
 
 impl ModuleMapper for Track {

@@ -118,6 +118,34 @@ fn without_json_there_is_a_table_with_ratios() {
 }
 
 #[test]
+fn every_step_of_the_inference_form_is_measured() {
+    let line = "steps --arch oct-resnet-26 --width 0.25 --size 32 --runs 2";
+    let report = bench(&format!("{line} --batch 3 --json")).json();
+    assert_eq!(report.as_object().unwrap().len(), 5, "{report}");
+    assert!(report["peak_gflops"].as_f64().unwrap() > 0.01);
+    let steps = report["steps"].as_array().unwrap();
+    for (i, step) in steps.iter().enumerate() {
+        assert_eq!(step["step"], i + 1);
+        assert!(step["median_ms"].as_f64().unwrap() > 0.0, "{step}");
+    }
+    assert_eq!(steps[0]["name"], "7x7x3, max-pool -> 16, 8x8");
+    // From 7 × 7 × 3 to 16 channels over 16 × 16 pixels, before the max-pooling.
+    assert_eq!(steps[0]["macs"], 3 * 7 * 7 * 3 * 16 * 16 * 16);
+    let octave = "3x3x8 + up 3x3x8 -> 8, 8x8 | 3x3x8 + 3x3x8 -> 8, 4x4";
+    assert!(steps.iter().any(|step| step["name"] == octave), "{report}");
+
+    let text = bench(&format!("{line} --top 3")).good().stdout;
+    assert!(
+        text.contains("GFLOP/s") && text.contains("of peak"),
+        "{text}"
+    );
+    // Title, header, three steps, sum, and the line's end.
+    assert_eq!(text.lines().filter(|line| !line.is_empty()).count(), 6);
+    let layerwise = bench("steps --arch oct-resnet-20 --size 16 --runs 1");
+    layerwise.error(1, &["oct-resnet-20", "layer by layer"]);
+}
+
+#[test]
 fn bad_flags_are_named() {
     for (line, code, parts) in [
         (

@@ -8,6 +8,7 @@ pub mod isa;
 mod layout;
 mod map;
 mod parallel;
+mod peak;
 pub mod pool;
 mod simd;
 pub mod train;
@@ -16,6 +17,7 @@ pub use buffer::Buffer;
 pub use isa::Isa;
 pub use layout::{from_nchw, to_nchw};
 pub use map::BlockedMap;
+pub use peak::peak_macs_per_second;
 pub use simd::BLOCK;
 
 #[cfg(test)]

@@ -37,6 +37,10 @@ mod builder;
 mod lower;
 mod network;
 mod schedule;
+mod steps;
 
 pub use builder::{Epilogue, NetworkBuilder, OctMap};
 pub use network::Network;
+pub use steps::StepTime;
+
+pub use crate::engine::peak_macs_per_second;

@@ -28,12 +28,12 @@ use crate::engine::{
 /// threads at once: each call takes a set of buffers, and returns it for the next.
 pub struct Network {
     isa: Isa,
-    maps: Vec<Map>,
-    sizes: Vec<Size>,
-    schedule: Schedule,
+    pub(super) maps: Vec<Map>,
+    pub(super) sizes: Vec<Size>,
+    pub(super) schedule: Schedule,
     /// The map that the head reads.
     result: Id,
-    classifier: PackedWeights,
+    pub(super) classifier: PackedWeights,
     buffers: Mutex<Vec<Buffers>>,
 }
 
@@ -94,6 +94,16 @@ impl Network {
     /// - images: `[batch, channels, height, width]`
     /// - output: `[batch, num_classes]`
     pub fn forward(&self, images: &Tensor<4>) -> Option<Tensor<2>> {
+        self.forward_and(images, || ())
+    }
+
+    /// Computes the logits, and calls `boundary` before the first step and after each; the head is
+    /// the last.
+    pub(super) fn forward_and(
+        &self,
+        images: &Tensor<4>,
+        boundary: impl FnMut(),
+    ) -> Option<Tensor<2>> {
         let [n, channels, h, w] = images.dims();
         let sizes = self.sizes([h, w])?;
         if n == 0 || channels != self.input_channels() || !self.fits(n, &sizes) {
@@ -104,7 +114,14 @@ impl Network {
         let mut buffers = self.lend();
         let classes = self.classifier.c_out();
         let mut logits = vec![0.0; n * classes];
-        self.run(&images, [n, h, w], &sizes, &mut buffers, &mut logits);
+        self.run(
+            &images,
+            [n, h, w],
+            &sizes,
+            &mut buffers,
+            &mut logits,
+            boundary,
+        );
         self.buffers
             .lock()
             .unwrap_or_else(|e| e.into_inner())
@@ -135,7 +152,7 @@ impl Network {
 
     /// Every resolution for images of `image = [height, width]`; `None` if one is smaller than the
     /// kernel that slides over it, or empty.
-    fn sizes(&self, image: [usize; 2]) -> Option<Vec<[usize; 2]>> {
+    pub(super) fn sizes(&self, image: [usize; 2]) -> Option<Vec<[usize; 2]>> {
         let mut sizes: Vec<[usize; 2]> = Vec::with_capacity(self.sizes.len());
         for &size in &self.sizes {
             let size = match size {
@@ -178,6 +195,7 @@ impl Network {
         sizes: &[[usize; 2]],
         buffers: &mut Buffers,
         logits: &mut [f32],
+        mut boundary: impl FnMut(),
     ) {
         buffers
             .maps
@@ -195,9 +213,11 @@ impl Network {
             sizes,
             maps: &mut buffers.maps,
         };
+        boundary();
         for ops in &self.schedule.steps {
             step.products(ops);
             ops.iter().for_each(|op| step.other(op));
+            boundary();
         }
 
         let features = &buffers.maps[self.buffer(self.result)];
@@ -211,6 +231,7 @@ impl Network {
             &mut buffers.scratch,
             logits,
         );
+        boundary();
     }
 
     fn buffer(&self, map: Id) -> usize {

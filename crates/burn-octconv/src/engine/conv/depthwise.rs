@@ -23,6 +23,11 @@ pub struct DepthwiseWeights {
 }
 
 impl DepthwiseWeights {
+    /// Kernel size `[kh, kw]`.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
+    }
+
     /// Packs `weight` of shape `[c, 1, kh, kw]`.
     ///
     /// # Panics

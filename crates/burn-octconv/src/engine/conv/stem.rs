@@ -51,6 +51,11 @@ impl StemWeights {
         self.c_in
     }
 
+    /// Kernel size `[kh, kw]`.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
+    }
+
     /// As [`new`](Self::new), reusing the memory of `self`.
     pub fn pack(
         &mut self,

@@ -3,7 +3,7 @@ mod lower;
 
 use burn::tensor::Tensor;
 #[cfg(feature = "flex")]
-use burn_octconv::infer::Network;
+use burn_octconv::infer::{Network, StepTime};
 
 use super::OctResNet;
 
@@ -29,6 +29,13 @@ impl InferenceModel {
             return logits;
         }
         self.network.forward(images)
+    }
+
+    /// Computes the logits and measures every step of the CPU engine; `None` where it does not
+    /// compute the network as a whole.
+    #[cfg(feature = "flex")]
+    pub fn forward_timed(&self, images: &Tensor<4>) -> Option<(Tensor<2>, Vec<StepTime>)> {
+        self.engine.as_ref()?.forward_timed(images)
     }
 
     /// Whether the CPU engine computes the network as a whole, rather than layer by layer.

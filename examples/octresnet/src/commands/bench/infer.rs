@@ -3,9 +3,8 @@ use clap::Args;
 
 use super::{
     NetworkArgs, RunArgs,
-    report::{Comparison, Row},
     sides::{Form, Side, sides},
-    timing::{Contender, interleave, timed},
+    timing::{Contender, timed},
 };
 
 /// Measures inference of a network: images in, logits out.
@@ -29,27 +28,9 @@ pub(super) struct InferArgs {
 pub(super) fn run(InferArgs { network, run }: &InferArgs) -> anyhow::Result<()> {
     let (device, name) = run.open()?;
     let sides = sides(&run.rows, &run.alpha, &device)?;
-    let vanilla = network.macs(0.0)?;
-    for &batch in &run.batch {
-        let mut contenders = Vec::new();
-        for &side in &sides {
-            network.macs(side.alpha)?;
-            contenders.push(contender(side, network, batch, &device)?);
-        }
-        let times = interleave(&mut contenders, run.timing())?;
-        let rows = sides.iter().zip(&times).map(|(&side, [times])| {
-            Ok(Row::new(side, times, [network.macs(side.alpha)?, vanilla]))
-        });
-        let comparison = Comparison {
-            device: name.clone(),
-            batch,
-            size: network.size(),
-            rows: rows.collect::<anyhow::Result<_>>()?,
-            title: format!("Inference of {}", network.arch),
-        };
-        comparison.print(run.json)?;
-    }
-    Ok(())
+    let title = format!("Inference of {}", network.arch);
+    let contender = |side, batch| contender(side, network, batch, &device);
+    network.compare(run, &sides, &name, &title, contender, |_, _, _| Ok(()))
 }
 
 fn contender<'a>(

@@ -7,6 +7,8 @@ mod layer;
 mod memory;
 mod report;
 mod sides;
+#[cfg(feature = "flex")]
+mod steps;
 mod timing;
 mod train;
 
@@ -19,8 +21,9 @@ use burn_octresnet::{
 };
 use clap::{Args, Subcommand};
 
-use sides::Form;
-use timing::{Timing, Until};
+use report::{Comparison, Row};
+use sides::{Form, Side};
+use timing::{Contender, Timing, Until, interleave};
 
 /// Measures networks and layers on a device, and how fast images come.
 ///
@@ -36,6 +39,7 @@ use timing::{Timing, Until};
   octresnet bench infer --alpha 0,0.25,0.5 --batch 1,8
   octresnet bench train --batch 8 --runs 5
   octresnet bench layer --channels 256,256 --size 28
+  octresnet bench steps --top 20                        where the time of inference goes
   octresnet bench infer --device cuda --batch 64 --json
   octresnet bench data --data photos --workers 2
 
@@ -50,6 +54,8 @@ enum BenchCommand {
     Infer(infer::InferArgs),
     Train(train::TrainArgs),
     Layer(layer::LayerArgs),
+    #[cfg(feature = "flex")]
+    Steps(steps::StepsArgs),
     Data(data::DataArgs),
 }
 
@@ -58,6 +64,8 @@ pub(super) fn run(arguments: BenchArgs) -> anyhow::Result<ExitCode> {
         BenchCommand::Infer(arguments) => infer::run(&arguments)?,
         BenchCommand::Train(arguments) => train::run(&arguments)?,
         BenchCommand::Layer(arguments) => layer::run(&arguments)?,
+        #[cfg(feature = "flex")]
+        BenchCommand::Steps(arguments) => steps::run(&arguments)?,
         BenchCommand::Data(arguments) => data::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -142,6 +150,44 @@ impl NetworkArgs {
     /// Multiply–adds of an image, which also tells whether the network can be built.
     fn macs(&self, alpha: f64) -> anyhow::Result<u64> {
         Ok(self.config(alpha).cost([self.size(); 2])?.macs.total())
+    }
+
+    /// Measures all sides in turns and prints them, batch size by batch size; `more` adds to a row
+    /// what the times do not tell.
+    fn compare<'a>(
+        &self,
+        run: &RunArgs,
+        sides: &[Side],
+        device: &str,
+        title: &str,
+        contender: impl Fn(Side, u32) -> anyhow::Result<Contender<'a, 1>>,
+        more: impl Fn(&mut Row, Side, u32) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let vanilla = self.macs(0.0)?;
+        for &batch in &run.batch {
+            let mut contenders = Vec::new();
+            for &side in sides {
+                self.macs(side.alpha)?;
+                contenders.push(contender(side, batch)?);
+            }
+            let times = interleave(&mut contenders, run.timing())?;
+            // Free what the networks hold before `more` needs it.
+            drop(contenders);
+            let rows = sides.iter().zip(&times).map(|(&side, [times])| {
+                let mut row = Row::new(side, times, [self.macs(side.alpha)?, vanilla]);
+                more(&mut row, side, batch)?;
+                Ok(row)
+            });
+            let comparison = Comparison {
+                device: device.to_string(),
+                batch,
+                size: self.size(),
+                rows: rows.collect::<anyhow::Result<_>>()?,
+                title: title.to_string(),
+            };
+            comparison.print(run.json)?;
+        }
+        Ok(())
     }
 }
 

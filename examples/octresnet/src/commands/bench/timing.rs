@@ -47,7 +47,7 @@ pub(super) fn interleave<const N: usize>(
         }
         for (run, times) in contenders.iter_mut().zip(&mut times) {
             for (part, time) in times.iter_mut().zip(run()?) {
-                part.0.push(time);
+                part.push(time);
             }
         }
     }
@@ -63,10 +63,14 @@ pub(super) fn timed<T>(device: &Device, work: impl FnOnce() -> T) -> anyhow::Res
 }
 
 /// The times of the rounds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Times(Vec<Duration>);
 
 impl Times {
+    pub(super) fn push(&mut self, time: Duration) {
+        self.0.push(time);
+    }
+
     pub(super) fn rounds(&self) -> usize {
         self.0.len()
     }

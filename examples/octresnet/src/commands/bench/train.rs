@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::{
     NetworkArgs, RunArgs, memory,
-    report::{Comparison, Row},
+    report::Row,
     sides::{Side, sides},
-    timing::{Contender, interleave, timed},
+    timing::{Contender, timed},
 };
 
 /// Measures training steps of a network: forward, loss, backward.
@@ -48,35 +48,17 @@ pub(super) fn run(arguments: &TrainArgs) -> anyhow::Result<()> {
         let peak = memory::peak().ok_or_else(|| anyhow::anyhow!("no peak is known here"))?;
         return crate::commands::print_json(&peak);
     }
-    let vanilla = network.macs(0.0)?;
     let with_memory = !arguments.no_memory && memory::is_known(run.device.resolved()?);
-    for &batch in &run.batch {
-        let mut contenders = Vec::new();
-        for &side in &sides {
-            network.macs(side.alpha)?;
-            contenders.push(contender(side, network, batch, &device)?);
-        }
-        let times = interleave(&mut contenders, run.timing())?;
-        // Free what the networks hold before other processes need it.
-        drop(contenders);
-        let rows = sides.iter().zip(&times).map(|(&side, [times])| {
-            let mut row = Row::new(side, times, [network.macs(side.alpha)?, vanilla]);
-            row.peak_bytes = Some(match with_memory {
-                true => Some(memory::of_training(side, network, run.device, batch)?),
-                false => None,
-            });
-            Ok(row)
+    let title = format!("Training step of {}", network.arch);
+    let contender = |side, batch| contender(side, network, batch, &device);
+    let measure_memory = |row: &mut Row, side, batch| {
+        row.peak_bytes = Some(match with_memory {
+            true => Some(memory::of_training(side, network, run.device, batch)?),
+            false => None,
         });
-        let comparison = Comparison {
-            device: name.clone(),
-            batch,
-            size: network.size(),
-            rows: rows.collect::<anyhow::Result<_>>()?,
-            title: format!("Training step of {}", network.arch),
-        };
-        comparison.print(run.json)?;
-    }
-    Ok(())
+        Ok(())
+    };
+    network.compare(run, &sides, &name, &title, contender, measure_memory)
 }
 
 fn contender<'a>(
