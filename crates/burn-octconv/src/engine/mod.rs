@@ -7,7 +7,7 @@ pub mod head;
 pub mod isa;
 mod layout;
 mod map;
-mod parallel;
+pub(crate) mod parallel;
 mod peak;
 pub mod pool;
 mod simd;

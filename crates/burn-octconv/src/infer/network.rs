@@ -19,6 +19,7 @@ use crate::engine::{
         Coarse, Depthwise, Kernel, Output, PackedWeights, Product, Source, Stem, depthwise, run,
     },
     head::classify,
+    parallel::team,
     pool::{average_pool2, global_average, max_pool3},
 };
 
@@ -114,14 +115,16 @@ impl Network {
         let mut buffers = self.lend();
         let classes = self.classifier.c_out();
         let mut logits = vec![0.0; n * classes];
-        self.run(
-            &images,
-            [n, h, w],
-            &sizes,
-            &mut buffers,
-            &mut logits,
-            boundary,
-        );
+        team(|| {
+            self.run(
+                &images,
+                [n, h, w],
+                &sizes,
+                &mut buffers,
+                &mut logits,
+                boundary,
+            );
+        });
         self.buffers
             .lock()
             .unwrap_or_else(|e| e.into_inner())

@@ -5,8 +5,6 @@
 //! taps that can reach such a pixel, so nothing is multiplied by zeros that
 //! were inserted. The stem reads its few channels as planes.
 
-use rayon::prelude::*;
-
 use super::weight_grad::WeightGrad;
 use super::{OctConv, OctWeights};
 use crate::engine::BLOCK;
@@ -205,20 +203,16 @@ pub(super) fn input_grad(
             [0, 1].map(|a| taps(conv.kernel[a], conv.padding[a], parity[a])),
         )
     };
-    space
-        .kernels
-        .par_iter_mut()
-        .enumerate()
-        .for_each(|(phase, kernel)| {
-            let (_, [y, x]) = axes(phase);
-            kernel.clear();
-            for plane in weight.chunks_exact(kh * kw) {
-                for j in 0..y.1 {
-                    let row = &plane[(y.0 + 2 * j) * kw..][..kw];
-                    kernel.extend(row.iter().skip(x.0).step_by(2));
-                }
+    parallel::for_each_mut(&mut space.kernels, |phase, kernel| {
+        let (_, [y, x]) = axes(phase);
+        kernel.clear();
+        for plane in weight.chunks_exact(kh * kw) {
+            for j in 0..y.1 {
+                let row = &plane[(y.0 + 2 * j) * kw..][..kw];
+                kernel.extend(row.iter().skip(x.0).step_by(2));
             }
-        });
+        }
+    });
     let mut products = Vec::with_capacity(4);
     let parts = space
         .kernels
