@@ -12,7 +12,7 @@ use image::{
 };
 
 use crate::{
-    data::{EvalTransform, decode_rgb},
+    data::EvalTransform,
     plot::{FrequenciesPicture, LayerMaps, Maps, MapsPicture, PlotError, Save},
     train::{TrainError, TrainedModel},
 };
@@ -57,7 +57,7 @@ impl TrainedModel {
         };
         transform.validate()?;
         let size = transform.size;
-        let pixels = transform.apply(&decode_rgb(image)?)?;
+        let pixels = transform.load(image, self.recipe.data.max_megapixels)?;
         let input = RgbImage::from_fn(size as u32, size as u32, |x, y| {
             let place = y as usize * size + x as usize;
             image::Rgb([0, 1, 2].map(|channel| pixels[channel * size * size + place]))

@@ -6,7 +6,7 @@ use rand::Rng;
 
 use super::decode::{check_pixels, contained, decode, read};
 use super::error::{DataError, DecodeError};
-use super::jpeg::Photo;
+use super::jpeg::{Decoder, Photo};
 use super::transform::{Transform, View};
 
 /// Makes network inputs of image files, one after the other, in memory that it keeps.
@@ -14,7 +14,8 @@ pub(super) struct Workbench {
     resizer: Resizer,
     /// The file's content.
     file: Vec<u8>,
-    /// The decoded rows, `[rows, width, 3]`.
+    photos: Decoder,
+    /// The decoded image, `[height, width, 3]`; of a photograph only what the transform looks at.
     decoded: Vec<u8>,
     /// The picture at its final size, `[size, size, 3]`.
     resized: Vec<u8>,
@@ -25,6 +26,7 @@ impl Workbench {
         Self {
             resizer: Resizer::new(),
             file: Vec::new(),
+            photos: Decoder::default(),
             decoded: Vec::new(),
             resized: Vec::new(),
         }
@@ -33,7 +35,7 @@ impl Workbench {
     /// Decodes and transforms an image file of at most `limit` million pixels; returns
     /// `[3, size, size]`.
     ///
-    /// Photographs are decoded down to the last row that the transform looks at, all else as
+    /// Of photographs only what the transform looks at is decoded, all else as
     /// [`decode_rgb`](super::decode_rgb) does.
     pub fn prepare(
         &mut self,
@@ -42,13 +44,13 @@ impl Workbench {
         limit: u64,
         rng: &mut impl Rng,
     ) -> Result<Vec<u8>, DataError> {
-        let ([width, rows], view) =
+        let (size, view) =
             (self.load(path, transform, limit, rng)).map_err(|reason| DataError::Unreadable {
                 path: path.to_path_buf(),
                 reason,
             })?;
         let decoded = std::mem::take(&mut self.decoded);
-        let prepared = self.finish(&decoded, [width, rows], &view, transform, rng);
+        let prepared = self.finish(&decoded, size, &view, transform, rng);
         self.decoded = decoded;
         prepared
     }
@@ -65,7 +67,8 @@ impl Workbench {
         self.finish(pixels, [width, height], &view, transform, rng)
     }
 
-    /// Reads and decodes what is looked at; returns width and rows of `decoded`, and where to look.
+    /// Reads and decodes what is looked at; returns width and height of `decoded`, and where to
+    /// look.
     fn load(
         &mut self,
         path: &Path,
@@ -74,18 +77,23 @@ impl Workbench {
         rng: &mut impl Rng,
     ) -> Result<([u32; 2], View), DecodeError> {
         read(path, &mut self.file)?;
-        if let Some(photo) = Photo::open(&mut self.file) {
-            let [width, height] = photo.size();
-            check_pixels([width, height], limit)?;
-            let view = transform.view([width, height], rng);
-            let wanted = transform.rows(&view, height);
-            let rows = contained(|| photo.decode(wanted, &mut self.decoded))?;
-            return Ok(([width, rows], view));
+        let mut drawn = None;
+        if let Some(photo) = Photo::open(&self.file) {
+            let size = photo.size();
+            check_pixels(size, limit)?;
+            let view = transform.view(size, rng);
+            let region = transform.region(&view, size);
+            let decode = || Ok(self.photos.decode(&photo, region, &mut self.decoded));
+            if contained(decode)?.is_some() {
+                return Ok((size, view));
+            }
+            drawn = Some(view);
         }
         let image = contained(|| decode(&self.file, limit))?;
         let size = [image.width(), image.height()];
         self.decoded = image.into_raw();
-        Ok((size, transform.view(size, rng)))
+        let view = drawn.unwrap_or_else(|| transform.view(size, rng));
+        Ok((size, view))
     }
 
     /// Crops while resizing, applies what changes pixels, and puts the planes apart.
@@ -199,27 +207,5 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
-    }
-
-    #[test]
-    fn photos_are_decoded_no_further_than_needed() {
-        let rows_of = |name: &str, rows: u32| {
-            let file = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
-            let mut bytes = fs::read(file).unwrap();
-            let photo = Photo::open(&mut bytes)?;
-            assert_eq!(photo.size(), [90, 400]);
-            Some(photo.decode(rows, &mut Vec::new()).unwrap())
-        };
-        // A row of blocks, and where colour is halved another one.
-        assert_eq!(rows_of("photo_444.jpg", 50), Some(56));
-        assert_eq!(rows_of("photo_422.jpg", 50), Some(56));
-        assert_eq!(rows_of("photo_420.jpg", 50), Some(80));
-        assert_eq!(rows_of("photo_restart.jpg", 50), Some(80));
-        assert_eq!(rows_of("photo_upright.jpg", 50), Some(80));
-        assert_eq!(rows_of("photo_420.jpg", 399), Some(400));
-        assert_eq!(rows_of("photo_progressive.jpg", 50), Some(400));
-        // Left to the general decoder.
-        assert_eq!(rows_of("photo_turned.jpg", 50), None);
-        assert_eq!(rows_of("cmyk.jpg", 50), None);
     }
 }

@@ -4,7 +4,7 @@ use burn::tensor::activation::softmax;
 use serde::Serialize;
 
 use super::{TrainError, TrainedModel, evaluate::host};
-use crate::data::{DataError, decode_rgb};
+use crate::data::DataError;
 
 /// What a network sees in an image.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,7 +27,8 @@ pub struct Ranked {
 impl TrainedModel {
     /// Predicts the `top` most probable classes of image files.
     ///
-    /// `unreadable` is told about files that cannot be read; they are left out of the result.
+    /// `unreadable` is told about files that cannot be read, or have more pixels than the recipe's
+    /// `data.max_megapixels` allows; they are left out of the result.
     ///
     /// # Errors
     ///
@@ -44,8 +45,7 @@ impl TrainedModel {
         for files in images.chunks(data.batch_size) {
             let (mut pixels, mut paths) = (Vec::new(), Vec::new());
             for file in files {
-                let prepared = decode_rgb(file).and_then(|image| data.val.apply(&image));
-                match prepared {
+                match data.val.load(file, data.max_megapixels) {
                     Ok(image) => {
                         pixels.extend(image);
                         paths.push(file.as_ref().to_path_buf());

@@ -35,6 +35,8 @@ pub struct PlainProgress<W> {
     val: Sums,
     lr: f64,
     step: usize,
+    /// Steps of the first epoch that came before.
+    first_step: usize,
     items: usize,
     total_items: usize,
     epoch_start: Instant,
@@ -90,11 +92,20 @@ impl<W: Write + Send + Sync> PlainProgress<W> {
             val: Sums::default(),
             lr: 0.0,
             step: 0,
+            first_step: 0,
             items: 0,
             total_items: 0,
             epoch_start: now,
             done: (Duration::ZERO, 0),
             last_line: now,
+        }
+    }
+
+    /// Goes on after the first `step` steps of an epoch.
+    pub fn after_step(self, step: usize) -> Self {
+        Self {
+            first_step: step,
+            ..self
         }
     }
 
@@ -115,8 +126,7 @@ impl<W: Write + Send + Sync> PlainProgress<W> {
             let (items, total) = (self.items, self.total_items);
             return self.line(format_args!("validating, {items} of {total} images"));
         }
-        let seconds = self.epoch_start.elapsed().as_secs_f64();
-        let rate = self.items as f64 / seconds.max(1e-9);
+        let rate = self.wait.rate(self.items);
         let left = self
             .time_left()
             .map_or(String::new(), |left| format!(", {left} left"));
@@ -131,12 +141,14 @@ impl<W: Write + Send + Sync> PlainProgress<W> {
 
     fn end_of_epoch(&mut self) {
         let duration = self.epoch_start.elapsed();
-        self.done = (self.done.0 + duration, self.done.1 + 1);
+        if self.wait.before() == 0 {
+            self.done = (self.done.0 + duration, self.done.1 + 1);
+        }
         let [train_loss, val_loss] = [self.train.loss(), self.val.loss()].map(|v| number(v, 3));
         let accuracies = [self.train.top1(), self.val.top1(), self.val.top5()];
         let [train_top1, val_top1, val_top5] = accuracies.map(|v| number(v, 1));
         let left = match (self.epochs.saturating_sub(self.epoch), self.done) {
-            (0, _) => String::new(),
+            (0, _) | (_, (_, 0)) => String::new(),
             (epochs, (time, done)) => format!(", {} left", short(time / done * epochs as u32)),
         };
         let took = short(duration);
@@ -145,17 +157,20 @@ impl<W: Write + Send + Sync> PlainProgress<W> {
         ));
     }
 
-    /// From the duration of the epochs so far, or else from the part of the first.
+    /// From the duration of the whole epochs so far, or else from the part of this one.
     fn time_left(&self) -> Option<String> {
         let elapsed = self.epoch_start.elapsed();
-        let share = self.items as f64 / self.total_items.max(1) as f64;
+        let share = |items: usize| items as f64 / self.total_items.max(1) as f64;
+        let before = self.wait.before();
+        let here = share(self.items.saturating_sub(before));
         let epoch = match self.done {
-            (_, 0) if share < 0.02 => return None,
-            (_, 0) => elapsed.div_f64(share),
+            (_, 0) if here < 0.02 => return None,
+            (_, 0) => elapsed.div_f64(here),
             (time, epochs) => time / epochs,
         };
         let epochs = (self.epochs + 1).saturating_sub(self.epoch);
-        Some(short((epoch * epochs as u32).saturating_sub(elapsed)))
+        let gone = elapsed + epoch.mul_f64(share(before));
+        Some(short((epoch * epochs as u32).saturating_sub(gone)))
     }
 
     fn update(&mut self, training: bool, state: MetricState) {
@@ -224,6 +239,7 @@ impl<W: Write + Send + Sync> TrainingProgressLogger for PlainProgress<W> {
         self.training = split == "train";
         (self.step, self.items, self.total_items) = (0, 0, total_items);
         if self.training {
+            self.step = std::mem::take(&mut self.first_step);
             self.epoch_start = Instant::now();
             self.train = Sums::default();
             self.val = Sums::default();

@@ -72,10 +72,7 @@ impl Metric for SpeedMetric {
         metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
         let value = match self.what {
-            What::Images => {
-                let images = metadata.progress.items_processed as f64;
-                images / self.wait.elapsed().as_secs_f64().max(1e-9)
-            }
+            What::Images => self.wait.rate(metadata.progress.items_processed),
             What::Wait => 100.0 * self.wait.share(),
         };
         self.state.update(value, 1);

@@ -90,9 +90,10 @@ impl TrainLoader {
 
 impl DataLoader<TrainBatch> for TrainLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<TrainBatch> + 'a> {
-        self.wait.begin();
+        let images = self.images.iter();
+        self.wait.begin(images.progress().items_processed);
         Box::new(TrainBatches {
-            images: self.images.iter(),
+            images,
             label_smoothing: self.label_smoothing,
             wait: self.wait.clone(),
         })

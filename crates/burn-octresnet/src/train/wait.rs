@@ -13,15 +13,29 @@ pub struct DataWait(Arc<Mutex<State>>);
 struct State {
     start: Option<Instant>,
     waited: Duration,
+    /// Images of the epoch that a run before this one was trained on.
+    before: usize,
 }
 
 impl DataWait {
-    /// Begins an epoch.
-    pub fn begin(&self) {
+    /// Begins an epoch, or goes on with one after its first `before` images.
+    pub fn begin(&self, before: usize) {
         *self.lock() = State {
             start: Some(Instant::now()),
             waited: Duration::ZERO,
+            before,
         };
+    }
+
+    /// Images of the epoch that came before it was begun here.
+    pub fn before(&self) -> usize {
+        self.lock().before
+    }
+
+    /// Images per second, where `images` of the epoch are done.
+    pub fn rate(&self, images: usize) -> f64 {
+        let here = images.saturating_sub(self.before()) as f64;
+        here / self.elapsed().as_secs_f64().max(1e-9)
     }
 
     /// Counts the time that `next` takes as waiting.
@@ -64,13 +78,23 @@ mod tests {
     fn shares_are_of_the_epoch() {
         let wait = DataWait::default();
         assert_eq!(wait.share(), 0.0);
-        wait.begin();
+        wait.begin(0);
         // Longer than the epoch so far, which cannot be.
         wait.lock().waited = Duration::from_secs(1000);
         assert_eq!(wait.share(), 1.0);
-        wait.clone().begin();
+        wait.clone().begin(0);
         assert_eq!(wait.during(|| 3), 3);
         assert!((0.0..1.0).contains(&wait.share()));
         assert!(wait.lock().waited > Duration::ZERO);
+    }
+
+    #[test]
+    fn rates_count_the_images_of_this_run_alone() {
+        let wait = DataWait::default();
+        wait.begin(900);
+        wait.lock().start = Instant::now().checked_sub(Duration::from_secs(10));
+        let rate = wait.rate(1000);
+        assert!((5.0..=10.0).contains(&rate), "{rate}");
+        assert_eq!(wait.rate(800), 0.0);
     }
 }

@@ -111,10 +111,10 @@ pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
         logging::redirect(None);
         outcome?
     } else {
-        training.run(
-            Box::new(PlainProgress::stderr(plan.steps, wait)),
-            interrupter,
-        )?
+        // A checkpoint after an epoch's last step goes on with the next epoch's first.
+        let step = plan.step % plan.steps.max(1);
+        let lines = PlainProgress::stderr(plan.steps, wait).after_step(step);
+        training.run(Box::new(lines), interrupter)?
     };
     let page = write_report(&outcome, &plan);
     say(&outcome, &plan, start, page.as_deref());

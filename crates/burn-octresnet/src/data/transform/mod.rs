@@ -5,11 +5,14 @@ mod pixels;
 
 pub use augment::{Augment, ColorJitter, Policy, RandomErasing};
 
+use std::path::Path;
+
 use fast_image_resize::{FilterType, ResizeAlg};
 use image::RgbImage;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use super::jpeg::Region;
 use super::workbench::Workbench;
 use super::{DataError, Purpose, random_stream};
 
@@ -196,6 +199,19 @@ impl EvalTransform {
         Transform::Eval(self.clone()).apply(image, &mut rng)
     }
 
+    /// Decodes an image file of at most `max_megapixels` million pixels, resizes and crops it.
+    /// Returns `[3, size, size]` in planar order.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Unreadable`] with the path and the reason.
+    pub fn load(&self, path: impl AsRef<Path>, max_megapixels: u64) -> Result<Vec<u8>, DataError> {
+        // Nothing is drawn from it.
+        let mut rng = random_stream(0, Purpose::Augment, 0, 0);
+        let transform = Transform::Eval(self.clone());
+        Workbench::new().prepare(path.as_ref(), &transform, max_megapixels, &mut rng)
+    }
+
     /// Left, top, width and height, in source pixels, of what is seen after resizing to whole
     /// pixels and cropping at whole pixels. Nothing outside of it is ever resized.
     fn crop(&self, width: u32, height: u32) -> [f64; 4] {
@@ -267,12 +283,21 @@ impl Transform {
         }
     }
 
-    /// How many rows of an image of `height` rows have to be known to resize a view.
-    pub(super) fn rows(&self, view: &View, height: u32) -> u32 {
-        let [_, top, _, crop_height] = view.crop;
-        let scale = (crop_height / self.size() as f64).max(1.0);
-        let last = top + crop_height + self.interpolation().reach() * scale;
-        height.min(last.ceil() as u32 + 1)
+    /// What has to be known of an image of `[width, height]` pixels to resize a view.
+    pub(super) fn region(&self, view: &View, [width, height]: [u32; 2]) -> Region {
+        let [left, top, crop_width, crop_height] = view.crop;
+        let axis = |start: f64, length: f64, end: u32| {
+            let scale = (length / self.size() as f64).max(1.0);
+            let reach = self.interpolation().reach() * scale;
+            let first = (start - reach).floor().max(1.0) as usize - 1;
+            let last = (start + length + reach).ceil() as usize + 1;
+            let end = end as usize;
+            first.min(end - 1)..last.min(end)
+        };
+        Region {
+            x: axis(left, crop_width, width),
+            y: axis(top, crop_height, height),
+        }
     }
 
     /// Filter of the resampling.
@@ -293,10 +318,9 @@ pub(super) struct View {
 }
 
 impl View {
-    /// The crop in an image of which the first rows are there; rounding may have left it a hair's
-    /// breadth outside.
-    pub fn within(&self, [width, rows]: [u32; 2]) -> [f64; 4] {
-        let [w, h] = [width, rows].map(f64::from);
+    /// The crop in an image of that size; rounding may have left it a hair's breadth outside.
+    pub fn within(&self, size: [u32; 2]) -> [f64; 4] {
+        let [w, h] = size.map(f64::from);
         let [left, top, width, height] = self.crop;
         let [left, top] = [left.clamp(0.0, w), top.clamp(0.0, h)];
         [left, top, width.min(w - left), height.min(h - top)]
