@@ -48,6 +48,18 @@ fn bad_settings_are_named() {
         ("--stem big", 2, &["--stem", "imagenet"]),
         ("--epoch 3", 2, &["--epochs"]),
         ("--device gpu", 2, &["gpu", "cuda", "flex"]),
+        ("--device flex,", 2, &["''", "flex"]),
+        (
+            "--device remote:gpu",
+            2,
+            &["remote:gpu", "remote:ws://HOST:PORT"],
+        ),
+        ("--strategy best --device flex,flex", 2, &["multi or ddp"]),
+        (
+            "--strategy ddp --device flex,flex",
+            1,
+            &["'flex'", "CUDA", "--strategy multi"],
+        ),
         ("--workers many", 2, &["--workers"]),
         ("--alpha 1.5", 1, &["1.5", "[0, 1]"]),
         ("--alpha nan", 1, &["NaN", "[0, 1]"]),
@@ -95,6 +107,21 @@ fn a_device_that_is_not_built_in_names_its_feature() {
             false => format!("cargo build --release --features {feature}"),
         };
         output.error(1, &[&expected]);
+    }
+    assert!(!place.path("runs").exists());
+}
+
+#[cfg(not(feature = "remote"))]
+#[test]
+fn devices_of_other_machines_name_their_feature() {
+    let place = Workplace::new();
+    for line in [
+        "serve",
+        "train --data images --device flex,remote:ws://gpu:3000",
+        "predict run image.png --device remote:ws://gpu:3000",
+    ] {
+        let output = run(&mut place.octresnet(line));
+        output.error(1, &["cargo build --release --features remote"]);
     }
     assert!(!place.path("runs").exists());
 }

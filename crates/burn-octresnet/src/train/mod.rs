@@ -31,7 +31,9 @@ mod wait;
 mod weights;
 
 pub use confusion::Confusion;
-pub use device::{Backend, DeviceError, DeviceName};
+#[cfg(feature = "remote")]
+pub use device::TOKEN;
+pub use device::{Backend, DeviceError, DeviceName, Devices, Strategy};
 pub use error::TrainError;
 pub use evaluate::{ClassResult, Evaluation};
 pub use history::{EpochRow, History};

@@ -17,7 +17,7 @@ use burn::{
 use burn_octconv::Cost;
 
 use super::{
-    DataWait, DeviceName, EpochRow, History, Recipe, RunDir, TrainError, TrainLoader,
+    DataWait, Devices, EpochRow, History, Recipe, RunDir, TrainError, TrainLoader,
     checkpoint::{Checkpoint, Checkpoints},
     journal::Journal,
     session::{self, Ema, Position, Session, Settings, StepLoop},
@@ -40,7 +40,7 @@ const RUNS: &str = "runs";
 pub struct Training {
     recipe: Recipe,
     folder: ImageFolder,
-    device: Device,
+    devices: Vec<Device>,
     run: RunDir,
     /// What to go on from, if anything.
     checkpoint: Option<Checkpoint>,
@@ -75,8 +75,8 @@ pub struct Plan {
     pub lr: [f64; 3],
     /// Bytes that training takes on the device, as a rule of thumb.
     pub memory: u64,
-    /// The device.
-    pub device: DeviceName,
+    /// The devices.
+    pub devices: Devices,
     /// The folder of the run.
     pub run: RunDir,
 }
@@ -120,9 +120,9 @@ impl Training {
             });
         }
         let folder = recipe.data.open(recipe.seed)?;
-        let device = recipe.device.open()?;
+        let devices = recipe.device.open()?;
         if recipe.init.is_some() {
-            first(&recipe, folder.classes.len(), &device)?;
+            first(&recipe, folder.classes.len(), &devices[0])?;
         }
         let run = match given {
             Some(run) => run,
@@ -133,7 +133,7 @@ impl Training {
             _lock: run.hold()?,
             recipe,
             folder,
-            device,
+            devices,
             run,
             checkpoint: None,
             history: History::default(),
@@ -172,7 +172,7 @@ impl Training {
                 path: run.root().to_path_buf(),
             });
         }
-        let device = recipe.device.open()?;
+        let devices = recipe.device.open()?;
         let lock = run.hold()?;
         let checkpoint = Checkpoints::of(&run).newest()?;
         let done = checkpoint
@@ -184,7 +184,7 @@ impl Training {
         Ok(Self {
             recipe,
             folder,
-            device,
+            devices,
             run,
             checkpoint,
             history,
@@ -236,7 +236,7 @@ impl Training {
             steps,
             epochs: [position.epoch, self.recipe.epochs],
             step: position.batch,
-            device: self.recipe.device.resolved()?,
+            devices: self.recipe.device.resolved()?,
             run: self.run.clone(),
         })
     }
@@ -282,7 +282,7 @@ impl Training {
         let images = self.folder.train.clone();
         let settings = Settings {
             recipe: self.recipe.clone(),
-            device: self.device.clone(),
+            devices: self.devices.clone(),
             journal: journal.clone(),
             checkpoints: Checkpoints::of(&self.run),
             path: Box::new(move |image| images.path(image)),
@@ -333,7 +333,7 @@ impl Training {
     fn session(&self, batches: usize) -> Result<Session, TrainError> {
         let recipe = &self.recipe;
         let classes = self.folder.classes.len();
-        let device = self.device.clone().autodiff();
+        let device = self.devices[0].clone().autodiff();
         // Resumed, the weights come from the run; where it started from may be gone.
         let model = match &self.checkpoint {
             Some(_) => init(recipe, classes, &device)?,
@@ -396,7 +396,12 @@ impl Training {
         let dataset = ImageDataset::new(images.clone(), transform, self.recipe.seed)?
             .with_max_megapixels(self.recipe.data.max_megapixels);
         let normalize = self.recipe.data.normalize.clone();
-        Ok(ImageLoader::new(dataset, normalize, config, &self.device)?)
+        Ok(ImageLoader::new(
+            dataset,
+            normalize,
+            config,
+            &self.devices[0],
+        )?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one batch goes through, in training and in validation.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use burn::{
     data::{
@@ -38,9 +38,54 @@ pub struct TrainBatch {
     pub indexes: Vec<usize>,
     /// Where the next batch starts.
     pub next: Position,
+    /// Share of a whole batch that this is, by which its loss counts.
+    pub share: f64,
 }
 
 impl TrainBatch {
+    /// The batch in at most `count` parts: equal ones, or the first with one image more where they
+    /// cannot be.
+    pub(super) fn split(self, count: usize) -> Vec<Self> {
+        if count == 1 {
+            return vec![self];
+        }
+        let images = self.images.dims()[0];
+        let start = |part: usize| part * (images / count) + part.min(images % count);
+        (0..count.min(images))
+            .map(|part| self.rows(start(part)..start(part + 1)))
+            .collect()
+    }
+
+    fn rows(&self, rows: Range<usize>) -> Self {
+        let of = |targets: &Tensor<1, Int>| targets.clone().slice(rows.clone());
+        Self {
+            images: self.images.clone().slice(rows.clone()),
+            targets: of(&self.targets),
+            mixed: self.mixed.as_ref().map(|mixed| Mixed {
+                targets: of(&mixed.targets),
+                share: mixed.share,
+            }),
+            label_smoothing: self.label_smoothing,
+            dropout: self.dropout,
+            indexes: self.indexes.get(rows.clone()).unwrap_or_default().to_vec(),
+            next: self.next,
+            share: self.share * rows.len() as f64 / self.images.dims()[0] as f64,
+        }
+    }
+
+    /// The batch on another device.
+    pub(super) fn on(self, device: &Device) -> Self {
+        Self {
+            images: self.images.to_device(device),
+            targets: self.targets.to_device(device),
+            mixed: self.mixed.map(|mixed| Mixed {
+                targets: mixed.targets.to_device(device),
+                share: mixed.share,
+            }),
+            ..self
+        }
+    }
+
     /// Cross entropy of each image, `[batch]`; of mixed ones the mean by their shares.
     fn loss(&self, logits: &Tensor<2>) -> Tensor<1> {
         let of = |targets: &Tensor<1, Int>| {
@@ -131,6 +176,7 @@ impl Iterator for TrainBatches<'_> {
             dropout: 0.0,
             indexes: batch.indexes,
             next: batch.next,
+            share: 1.0,
         }))
     }
 }
@@ -183,6 +229,27 @@ impl Classified {
     }
 }
 
+impl Classified {
+    /// What several devices made of the parts of a batch, on the first one's.
+    pub(super) fn join(mut parts: Vec<Self>) -> Self {
+        if parts.len() == 1 {
+            return parts.remove(0);
+        }
+        let device = parts[0].loss.device().without_autodiff();
+        let parts = parts.into_iter().map(|part| Self {
+            loss: part.loss.without_autodiff().to_device(&device),
+            logits: part.logits.without_autodiff().to_device(&device),
+            targets: part.targets.without_autodiff().to_device(&device),
+        });
+        let parts: Vec<_> = parts.collect();
+        Self {
+            loss: Tensor::cat(parts.iter().map(|part| part.loss.clone()).collect(), 0),
+            logits: Tensor::cat(parts.iter().map(|part| part.logits.clone()).collect(), 0),
+            targets: Tensor::cat(parts.iter().map(|part| part.targets.clone()).collect(), 0),
+        }
+    }
+}
+
 impl ItemLazy for Classified {
     fn sync(self) -> Result<Self, ExecutionError> {
         // Metrics run in another thread: what the device has buffered has to start before they
@@ -223,7 +290,7 @@ impl TrainStep for OctResNet {
         let pooled = DropoutConfig::new(batch.dropout).init().forward(pooled);
         let logits = self.fc.forward(pooled);
         let loss = batch.loss(&logits);
-        let gradients = loss.clone().mean().backward();
+        let gradients = (loss.clone().mean() * batch.share).backward();
         let item = Classified {
             loss,
             logits,

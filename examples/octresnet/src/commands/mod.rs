@@ -10,6 +10,7 @@ mod plot;
 mod predict;
 mod profile;
 mod report;
+mod serve;
 mod train;
 
 use std::{
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     Convert(convert::ConvertArgs),
     Bench(bench::BenchArgs),
+    Serve(serve::ServeArgs),
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -52,6 +54,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
     }
 }
 

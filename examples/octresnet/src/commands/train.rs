@@ -8,13 +8,13 @@ use std::{
 use burn::train::Interrupter;
 use burn_octresnet::{
     report::Report,
-    train::{OnNan, Outcome, PlainProgress, Plan, Recipe, RunDir, Training},
+    train::{Devices, OnNan, Outcome, PlainProgress, Plan, Recipe, RunDir, Strategy, Training},
 };
 use clap::Args;
 
 use super::{percent, progress, short_count, thousands};
 use crate::{
-    cli::{MachineArgs, ModelArgs},
+    cli::ModelArgs,
     logging,
     terminal::{self, Tui},
 };
@@ -45,6 +45,11 @@ per epoch and, with --checkpoint-every, one every N steps:
   octresnet train --resume --output DIR      the run in DIR
   octresnet train --resume --epochs 50       longer than it was meant to be
 
+Several devices share each batch, of one machine or of several (octresnet serve --help):
+
+  octresnet train --device cuda:0,cuda:1
+  octresnet train --device flex,flex         tries out what that would do
+
 The same seed gives the same order of images and the same augmentation for any --workers and
 after any --resume; on the device flex, also the same weights to the last bit.")]
 pub(crate) struct TrainArgs {
@@ -71,8 +76,18 @@ pub(crate) struct TrainArgs {
     /// Peak learning rate
     #[arg(long, value_name = "RATE")]
     lr: Option<f64>,
-    #[command(flatten)]
-    machine: MachineArgs,
+    /// Where to compute: auto, or devices such as flex, cuda:1 or cuda:0,cuda:1
+    ///
+    /// Several devices share each batch. A device that `octresnet serve` lends on another machine
+    /// is remote:ws://HOST:PORT, in a build with the feature remote.
+    #[arg(long, value_name = "DEVICE[,..]")]
+    device: Option<Devices>,
+    /// How several devices train together: multi (any devices) or ddp (CUDA)
+    #[arg(long, value_name = "multi|ddp")]
+    strategy: Option<Strategy>,
+    /// Threads that read and prepare images
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
     /// Decides first weights, order of images, augmentation and split
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -166,8 +181,11 @@ impl TrainArgs {
         recipe.checkpoint_every = self.checkpoint_every.or(recipe.checkpoint_every);
         recipe.on_nan = self.on_nan.unwrap_or(recipe.on_nan);
         recipe.data.batch_size = self.batch_size.unwrap_or(recipe.data.batch_size);
-        recipe.data.workers = self.machine.workers.unwrap_or(recipe.data.workers);
-        recipe.device = self.machine.device.unwrap_or(recipe.device);
+        recipe.data.workers = self.workers.unwrap_or(recipe.data.workers);
+        if let Some(devices) = &self.device {
+            recipe.device.clone_from(devices);
+        }
+        recipe.strategy = self.strategy.unwrap_or(recipe.strategy);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
     }
 }
@@ -206,7 +224,7 @@ fn describe(plan: &Plan, resumed: bool) {
         images: [train, val],
         steps,
         epochs: [first, last],
-        device,
+        devices,
         ..
     } = plan;
     let (arch, alpha, classes) = (model.arch, model.alpha, model.num_classes);
@@ -223,14 +241,21 @@ fn describe(plan: &Plan, resumed: bool) {
     if let (false, Some(init)) = (resumed, &plan.init) {
         eprintln!("first weights from {}", init.display());
     }
-    eprintln!(
-        "{classes} classes, {train} images to train on, {val} to validate on; device {device}"
-    );
+    let on = match devices.names() {
+        [device] => format!("device {device}"),
+        names => format!("{} devices: {devices}", names.len()),
+    };
+    eprintln!("{classes} classes, {train} images to train on, {val} to validate on; {on}");
     let [start, highest, end] = plan.lr;
     eprintln!(
-        "{} steps in all, learning rate from {start:.2e} by {highest:.2e} to {end:.2e}; about {} of memory",
+        "{} steps in all, learning rate from {start:.2e} by {highest:.2e} to {end:.2e}; about {} of memory{}",
         thousands(plan.updates as u64),
         bytes(plan.memory),
+        if devices.names().len() > 1 {
+            " on the first"
+        } else {
+            ""
+        },
     );
     let from = match (resumed, first, plan.step) {
         (true, 1, 0) => ", from the start: nothing was saved".into(),
@@ -260,7 +285,7 @@ fn write_report(outcome: &Outcome, plan: &Plan) -> Option<PathBuf> {
         return None;
     }
     let write = || -> anyhow::Result<PathBuf> {
-        let device = plan.device.open()?;
+        let device = plan.devices.first().open()?;
         let report = Report::measure(outcome.run.clone(), None, &device, progress())?;
         Ok(report.write()?)
     };

@@ -13,7 +13,7 @@ use burn_octconv::Cost;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    DeviceName, OptimizerConfig, Schedule, ScheduleConfig, TrainError, session::layer_names,
+    Devices, OptimizerConfig, Schedule, ScheduleConfig, Strategy, TrainError, session::layer_names,
 };
 use crate::{
     data::{
@@ -76,8 +76,10 @@ pub struct Recipe {
     pub epochs: usize,
     /// Decides the first weights, the order of the images, their augmentation and the split.
     pub seed: u64,
-    /// Where it is computed.
-    pub device: DeviceName,
+    /// Where it is computed: a device, or several that share each batch.
+    pub device: Devices,
+    /// How several devices train together.
+    pub strategy: Strategy,
     /// The folder that the run is written to; none makes a new one under `runs`.
     pub output: Option<PathBuf>,
 }
@@ -240,6 +242,7 @@ impl Recipe {
             "at least 0 and below 1",
         )?;
         self.validate_steps()?;
+        self.device.check(self.strategy)?;
         TrainError::check(self.epochs > 0, "epochs", self.epochs, "at least 1")
     }
 
@@ -309,12 +312,13 @@ impl Recipe {
         self.schedule.over(self.optimizer.lr(), steps, self.epochs)
     }
 
-    /// Bytes that training takes: weights, gradients, the optimizer's and the averaged weights, and
+    /// Bytes that training takes on the first device, which has the most of several: weights, gradients, the optimizer's and the averaged weights, and
     /// what every layer gives, kept for the backward pass together with its gradient.
     pub(super) fn memory(&self, cost: &Cost) -> u64 {
         let gathered = u64::from(self.accumulate > 1);
         let copies = 2 + gathered + self.optimizer.states() + u64::from(self.ema.is_some());
-        4 * (copies * cost.params + 2 * self.data.batch_size as u64 * cost.activations)
+        let images = self.data.batch_size.div_ceil(self.device.names().len()) as u64;
+        4 * (copies * cost.params + 2 * images * cost.activations)
     }
 
     /// The first setting in which `self` would make another run than `other`, with both values.
@@ -327,7 +331,8 @@ impl Recipe {
             epochs: 1,
             checkpoint_every: None,
             on_nan: OnNan::Stop,
-            device: DeviceName::Auto,
+            device: Devices::default(),
+            strategy: Strategy::default(),
             output: None,
             data: DataRecipe {
                 path: PathBuf::new(),
@@ -430,7 +435,8 @@ impl Default for Recipe {
             checkpoint_every: None,
             epochs: 12,
             seed: 0,
-            device: DeviceName::Auto,
+            device: Devices::default(),
+            strategy: Strategy::default(),
             output: None,
         }
     }

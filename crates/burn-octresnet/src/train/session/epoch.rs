@@ -1,11 +1,8 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use burn::{
     data::dataloader::Progress,
     module::Module,
     train::{
-        EventProcessorTraining, InferenceStep, LearnerEvent, TrainLoader, TrainOutput, TrainStep,
-        TrainingItem, ValidLoader,
+        EventProcessorTraining, InferenceStep, LearnerEvent, TrainLoader, TrainingItem, ValidLoader,
     },
 };
 use rand::{Rng, SeedableRng};
@@ -15,10 +12,7 @@ use super::{mix::mix, strategy::Run};
 use crate::{
     data::ImageBatch,
     model::OctResNet,
-    train::{
-        Classified, OnNan, TrainBatch, TrainError, device::panic_message, error::first_line,
-        evaluate::host,
-    },
+    train::{Classified, OnNan, TrainBatch, TrainError, evaluate::host},
 };
 
 impl Run<'_> {
@@ -81,35 +75,33 @@ impl Run<'_> {
         let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
         rng.set_stream(number);
         // For what the device draws, such as dropout.
-        self.settings.device.seed(rng.next_u64());
+        self.settings.devices[0].seed(rng.next_u64());
         let batch = TrainBatch {
             dropout: recipe.dropout,
             ..mix(recipe, batch, &mut rng)
         };
         let (indexes, next) = (batch.indexes.clone(), batch.next.image);
         // Also the statistics of the norms, which the step changes as it goes.
-        let before = (recipe.on_nan == OnNan::Skip).then(|| self.session.model.valid());
-        let output = contain(recipe.data.batch_size, || {
-            let output = TrainStep::step(&self.session.model, batch);
-            let losses = host(output.item.loss.clone().inner())?;
-            Ok((output, losses))
-        });
-        let (TrainOutput { grads, item }, losses) = output?;
+        let before = (recipe.on_nan == OnNan::Skip)
+            .then(|| (self.session.model.valid(), self.team.snapshot()));
+        let (gradients, item) = self.team.step(&self.session.model, batch, &mut rng)?;
+        let losses = host(item.loss.clone().without_autodiff())?;
         self.session.position.batch += 1;
         self.session.position.image = next;
         if let Some(loss) = losses.into_iter().find(|loss| !loss.is_finite()) {
             let fault = self.not_finite(loss, &indexes);
-            let Some(before) = before else {
+            let Some((model, others)) = before else {
                 return Err(fault);
             };
             log::warn!("leaving out a batch: {fault}");
             self.session.not_finite += 1;
-            self.session.model = before.train();
+            self.session.model = model.train();
+            self.team.restore(others);
             self.last_fault = Some(fault);
             return Ok(());
         }
         drop(before);
-        self.gradients.add(&self.session.model, grads);
+        self.gradients.add(&self.session.model, gradients);
         let iteration = Some(self.session.position.batch);
         let rate = Some(self.rate.clone());
         self.tell(LearnerEvent::ProcessedItem(TrainingItem::new(
@@ -123,11 +115,14 @@ impl Run<'_> {
         let session = &mut self.session;
         let clip_norm = self.settings.recipe.clip_norm;
         session.position.update += 1;
-        let Some(gradients) = self.gradients.take(&session.model, clip_norm)? else {
+        let gradients = (self.gradients).take(&session.model, &self.team, clip_norm)?;
+        let mut gradients = gradients.into_iter().flatten();
+        let Some(own) = gradients.next() else {
             return Ok(());
         };
         let model = session.model.clone();
-        session.model = session.optimizer.step(self.rate.clone(), model, gradients);
+        let model = session.optimizer.step(self.rate.clone(), model, own);
+        session.model = self.team.follow(model, &self.rate, gradients);
         if let Some(ema) = &mut session.ema {
             ema.update(&session.model.valid(), session.position.update);
         }
@@ -137,7 +132,6 @@ impl Run<'_> {
     /// Validates the averaged weights if there are any, or else the weights.
     pub(super) fn validate(&mut self, loader: &ValidLoader<OctResNet>) -> Result<(), TrainError> {
         let epoch = self.session.position.epoch;
-        let batch_size = self.settings.recipe.data.batch_size;
         let model = match &self.session.ema {
             Some(ema) => ema.model().clone(),
             None => self.session.model.valid(),
@@ -151,7 +145,7 @@ impl Run<'_> {
         let mut iteration = 0;
         while let Some(batch) = batches.next() {
             let batch: ImageBatch = batch.map_err(|error| TrainError::stopped(&error))?;
-            let item = contain(batch_size, || Ok(InferenceStep::step(&model, batch)))?;
+            let item = InferenceStep::step(&model, batch);
             iteration += 1;
             let item = TrainingItem::new(item, batches.progress(), Some(iteration), None);
             let result = self
@@ -177,47 +171,5 @@ impl Run<'_> {
             batch: position.batch,
             files: (indexes.iter().map(|&index| (self.settings.path)(index))).collect(),
         }
-    }
-}
-
-/// Runs something on the device; its panic becomes an error.
-fn contain<T>(
-    batch_size: usize,
-    compute: impl FnOnce() -> Result<T, TrainError>,
-) -> Result<T, TrainError> {
-    catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|panic| {
-        let message = panic_message(&*panic);
-        let lower = message.to_lowercase();
-        // Each backend has its own words.
-        let memory = ["out of memory", "outofmemory", "out_of_memory", "allocat"];
-        Err(match memory.iter().any(|word| lower.contains(word)) {
-            true => TrainError::OutOfMemory {
-                batch_size,
-                smaller: (batch_size / 2).max(1),
-                reason: first_line(message),
-            },
-            false => TrainError::Stopped(first_line(message)),
-        })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_device_is_told_from_a_broken_one() {
-        let message = |text: &'static str| {
-            let failed: Result<(), _> = contain(48, || panic!("{text}"));
-            failed.unwrap_err().to_string()
-        };
-        for text in [
-            "CUDA_ERROR_OUT_OF_MEMORY",
-            "Out of memory (os error 12)",
-            "OutOfMemory",
-        ] {
-            assert!(message(text).contains("try --batch-size 24"), "{text}");
-        }
-        assert_eq!(message("no kernel\nline 2"), "training stopped: no kernel");
     }
 }

@@ -4,53 +4,61 @@ use burn::{
     tensor::Tensor,
 };
 
+use super::team::Team;
 use crate::{
     model::OctResNet,
     train::{TrainError, evaluate::host},
 };
 
-/// The gradients of one update: the mean over some batches, clipped.
+/// The gradients of one update: the mean over some batches, clipped. As long as they are gathered,
+/// every device keeps those of its parts of the batches.
 pub(super) struct Gradients {
-    sum: GradientsAccumulator<OctResNet>,
+    sums: Vec<GradientsAccumulator<OctResNet>>,
     batches: usize,
 }
 
 impl Gradients {
-    pub(super) fn new() -> Self {
+    /// No gradients yet, of so many devices.
+    pub(super) fn new(devices: usize) -> Self {
         Self {
-            sum: GradientsAccumulator::new(),
+            sums: (0..devices).map(|_| GradientsAccumulator::new()).collect(),
             batches: 0,
         }
     }
 
-    pub(super) fn add(&mut self, model: &OctResNet, gradients: GradientsParams) {
-        self.sum.accumulate(model, gradients);
+    /// Takes in the gradients of one batch, of which each device has its share.
+    pub(super) fn add(&mut self, model: &OctResNet, gradients: Vec<GradientsParams>) {
+        for (sum, gradients) in self.sums.iter_mut().zip(gradients) {
+            sum.accumulate(model, gradients);
+        }
         self.batches += 1;
     }
 
-    /// The mean of what was added, no longer than `clip_norm`; none if nothing was. Begins anew.
+    /// The mean of what was added, no longer than `clip_norm`, for each device that makes the
+    /// step; none if nothing was added. Begins anew.
     pub(super) fn take(
         &mut self,
         model: &OctResNet,
+        team: &Team,
         clip_norm: Option<f64>,
-    ) -> Result<Option<GradientsParams>, TrainError> {
+    ) -> Result<Option<Vec<GradientsParams>>, TrainError> {
         let batches = std::mem::take(&mut self.batches);
         if batches == 0 {
             return Ok(None);
         }
-        let mut gradients = self.sum.grads();
+        let sums = self.sums.iter_mut().map(GradientsAccumulator::grads);
+        let mut gradients = team.sum(model, sums.collect());
         let mut factor = 1.0 / batches as f64;
         if let Some(longest) = clip_norm {
-            let norm = norm(model, &gradients)? * factor;
+            let norm = norm(model, &gradients[0])? * factor;
             if norm > longest {
                 factor *= longest / norm;
             }
         }
         if factor != 1.0 {
-            model.visit(&mut Scale {
-                factor,
-                gradients: &mut gradients,
-            });
+            for gradients in &mut gradients {
+                model.visit(&mut Scale { factor, gradients });
+            }
         }
         Ok(Some(gradients))
     }

@@ -86,6 +86,7 @@ mod tests {
             dropout: 0.0,
             indexes: Vec::new(),
             next: crate::data::Position::start_of(1),
+            share: 1.0,
         }
     }
 

@@ -8,13 +8,17 @@
 //! Whatever a step draws at random follows from the seed and the step's number, so nothing but
 //! weights, optimizer state and sums has to be saved for a resumed run to be the same run.
 
+mod collective;
+mod contain;
 mod ema;
 mod epoch;
 mod gradients;
 mod groups;
 mod mix;
 mod position;
+mod statistics;
 mod strategy;
+mod team;
 #[cfg(test)]
 mod tests;
 

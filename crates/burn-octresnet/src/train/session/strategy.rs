@@ -15,7 +15,7 @@ use burn::{
     },
 };
 
-use super::{Ema, Position, gradients::Gradients};
+use super::{Ema, Position, contain::contain, gradients::Gradients, team::Team};
 use crate::{
     model::OctResNet,
     train::{
@@ -31,7 +31,8 @@ type Processor = SupervisedTrainingEventProcessor<OctResNet>;
 /// What stays the same during a run.
 pub(crate) struct Settings {
     pub(crate) recipe: Recipe,
-    pub(crate) device: Device,
+    /// The first keeps the run, and validates.
+    pub(crate) devices: Vec<Device>,
     pub(crate) journal: Journal,
     pub(crate) checkpoints: Checkpoints,
     /// The file of an image, by its place in the list of images.
@@ -103,20 +104,27 @@ impl SupervisedLearningStrategy<OctResNet> for StepLoop {
         let Some(session) = session else {
             return (learner.model(), components.event_processor);
         };
+        // What the learner holds is the same network once more.
+        drop(learner);
+        let devices = self.settings.devices.iter().cloned();
+        let devices: Vec<_> = devices.map(Device::autodiff).collect();
+        let train = train.to_device(&devices[0]);
+        let strategy = self.settings.recipe.strategy;
+        let team = Team::new(strategy, &devices[1..], &session.model, &session.optimizer);
         let mut run = Run {
             settings: &self.settings,
             session,
             processor: components.event_processor,
             store: components.event_store,
             interrupter: components.interrupter,
-            gradients: Gradients::new(),
+            gradients: Gradients::new(team.size()),
+            team,
             rate: ModuleLearningRate::from(0.0),
             last_fault: None,
         };
-        // What the learner holds is the same network once more.
-        drop(learner);
-        let train = train.to_device(&self.settings.device.clone().autodiff());
-        if let Err(fault) = run.epochs(&train, &valid, components.num_epochs) {
+        let batch_size = self.settings.recipe.data.batch_size;
+        let epochs = components.num_epochs;
+        if let Err(fault) = contain(batch_size, || run.epochs(&train, &valid, epochs)) {
             *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
             run.interrupter.stop(Some("a fault"));
         }
@@ -133,6 +141,7 @@ pub(super) struct Run<'a> {
     pub(super) processor: Processor,
     store: Arc<EventStoreClient>,
     pub(super) interrupter: Interrupter,
+    pub(super) team: Team,
     pub(super) gradients: Gradients,
     pub(super) rate: ModuleLearningRate,
     /// Of the last batch that was left out.

@@ -1,5 +1,7 @@
 //! The loop on batches made by hand, with Burn's part around it.
 
+mod team;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::{
@@ -76,6 +78,7 @@ fn batch(images: Tensor<4>) -> TrainBatch {
         dropout: 0.0,
         indexes: Vec::new(),
         next: crate::data::Position::start_of(1),
+        share: 1.0,
     }
 }
 
@@ -113,6 +116,15 @@ fn network(recipe: &Recipe) -> OctResNet {
 
 /// Trains on the batches, and gives the loop's end.
 fn train(recipe: &Recipe, batches: Vec<TrainBatch>) -> Result<Session, TrainError> {
+    train_on(1, recipe, batches)
+}
+
+/// The same by several devices, all of which are the processor.
+fn train_on(
+    devices: usize,
+    recipe: &Recipe,
+    batches: Vec<TrainBatch>,
+) -> Result<Session, TrainError> {
     let folder = tempfile::tempdir().unwrap();
     let run = RunDir::at(folder.path());
     run.begin("{}", &[]).unwrap();
@@ -124,7 +136,7 @@ fn train(recipe: &Recipe, batches: Vec<TrainBatch>) -> Result<Session, TrainErro
     let journal = Journal::default();
     let settings = Settings {
         recipe: recipe.clone(),
-        device: Device::flex(),
+        devices: vec![Device::flex(); devices],
         journal: journal.clone(),
         checkpoints: Checkpoints::of(&run),
         path: Box::new(|image| format!("{image}.png").into()),

@@ -8,7 +8,7 @@ use burn_octresnet::train::{Backend, DeviceName};
 use super::{NetworkArgs, sides::Side};
 
 /// Whether the memory of this process tells what a device needs.
-pub(super) fn is_known(device: DeviceName) -> bool {
+pub(super) fn is_known(device: &DeviceName) -> bool {
     let on_processor = matches!(
         device,
         DeviceName::On {
@@ -33,7 +33,7 @@ pub(super) fn peak() -> Option<u64> {
 pub(super) fn of_training(
     side: Side,
     network: &NetworkArgs,
-    device: DeviceName,
+    device: &DeviceName,
     batch: u32,
 ) -> anyhow::Result<u64> {
     let program = env::current_exe().context("finding this program")?;

@@ -48,12 +48,12 @@ pub(super) fn run(arguments: &TrainArgs) -> anyhow::Result<()> {
         let peak = memory::peak().ok_or_else(|| anyhow::anyhow!("no peak is known here"))?;
         return crate::commands::print_json(&peak);
     }
-    let with_memory = !arguments.no_memory && memory::is_known(run.device.resolved()?);
+    let with_memory = !arguments.no_memory && memory::is_known(&run.device.resolved()?);
     let title = format!("Training step of {}", network.arch);
     let contender = |side, batch| contender(side, network, batch, &device);
     let measure_memory = |row: &mut Row, side, batch| {
         row.peak_bytes = Some(match with_memory {
-            true => Some(memory::of_training(side, network, run.device, batch)?),
+            true => Some(memory::of_training(side, network, &run.device, batch)?),
             false => None,
         });
         Ok(())

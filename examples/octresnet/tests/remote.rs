@@ -1,0 +1,190 @@
+//! Devices that other processes lend, over a loopback connection.
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use common::*;
+
+/// A process that lends the processor, on a port that the system chose.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(token: Option<&str>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_octresnet"));
+        command
+            .args(["serve", "--device", "flex,flex", "--port", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        if let Some(token) = token {
+            command.env("OCTRESNET_TOKEN", token);
+        }
+        let mut process = command.spawn().unwrap();
+        let mut said = String::new();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
+        out.read_line(&mut said).unwrap();
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(said["devices"], serde_json::json!(["flex", "flex"]));
+        let url = said["url"].as_str().unwrap().to_string();
+        Self { process, url }
+    }
+
+    /// The name of its first device.
+    fn device(&self) -> String {
+        format!("remote:{}", self.url)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[track_caller]
+fn assert_near(one: &[Vec<f64>], other: &[Vec<f64>], tolerance: f64) {
+    assert_eq!(one.len(), other.len());
+    for (one, other) in one.concat().into_iter().zip(other.concat()) {
+        assert!((one - other).abs() <= tolerance, "{one} {other}");
+    }
+}
+
+#[test]
+fn two_servers_train_as_one_and_what_they_trained_is_used_on_one() {
+    let place = Workplace::new();
+    let [one, two] = [None, None].map(Server::start);
+    place.train("here", "--device flex,flex").good();
+    let devices = format!("{},{}#1", one.device(), two.device());
+    let flags = format!("--device {devices} --strategy multi");
+    let output = place.train("there", &flags).good();
+    assert!(
+        output.stderr.contains("2 devices: remote:ws://127"),
+        "{output:?}"
+    );
+    // The engine here and Burn's operations there round differently.
+    let [here, there] = ["here", "there"].map(|run| results(&place.path(run)));
+    assert_near(&here, &there, 5e-3);
+
+    // One server alone does as the processor here does alone.
+    place.train("alone", "").good();
+    place
+        .train("one", &format!("--device {}", one.device()))
+        .good();
+    let [alone, one_server] = ["alone", "one"].map(|run| results(&place.path(run)));
+    assert_near(&alone, &one_server, 5e-3);
+
+    let evaluate = |device: &str| {
+        let line = format!("evaluate there --device {device}");
+        run(&mut place.octresnet(&line)).json()
+    };
+    let [here, there] = [evaluate("flex"), evaluate(&one.device())];
+    let loss = |result: &serde_json::Value| result["loss"].as_f64().unwrap();
+    assert!((loss(&here) - loss(&there)).abs() < 1e-4, "{here} {there}");
+    assert_eq!(here["top1"], there["top1"]);
+    let predict = |device: &str| {
+        let line = format!("predict there images/val/sky --device {device}");
+        run(&mut place.octresnet(&line)).good().stdout
+    };
+    let classes = |text: String| -> Vec<String> {
+        text.split('"')
+            .filter(|word| CLASSES.contains(word))
+            .map(String::from)
+            .collect()
+    };
+    let [here, there] = [predict("flex"), predict(&two.device())].map(classes);
+    assert!(!here.is_empty());
+    assert_eq!(here, there);
+}
+
+#[test]
+fn a_server_that_cannot_be_used_is_named() {
+    let place = Workplace::new();
+    let server = Server::start(Some("secret"));
+    let device = server.device();
+    let train = |device: &str, token: Option<&str>| {
+        let line = format!("train {TINY} --data images --output run --device {device}");
+        let mut command = place.octresnet(&line);
+        if let Some(token) = token {
+            command.env("OCTRESNET_TOKEN", token);
+        }
+        run(&mut command)
+    };
+    for token in [None, Some("guess")] {
+        let output = train(&device, token);
+        output.error(1, &[&device, "OCTRESNET_TOKEN"]);
+    }
+    let output = train(&format!("{device}#2"), Some("secret"));
+    output.error(1, &[&format!("{device}#2"), "hosts only 2"]);
+    // A port that nobody listens on any more.
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let output = train(&format!("flex,remote:ws://{free}"), None);
+    output.error(
+        1,
+        &[
+            &format!("remote:ws://{free}"),
+            "cannot be reached",
+            "octresnet serve",
+        ],
+    );
+    assert!(!place.path("run").exists());
+    train(&device, Some("secret")).good();
+
+    let port = server.url.rsplit_once(':').unwrap().1;
+    let output = run(&mut place.octresnet(&format!("serve --device flex --port {port}")));
+    output.error(1, &[&format!("127.0.0.1:{port}"), "--port"]);
+    let output = run(&mut place.octresnet(&format!("serve --device flex,{device}")));
+    output.error(1, &[&device, "lend it there"]);
+}
+
+#[test]
+fn a_server_that_dies_ends_the_run_and_leaves_the_checkpoints() {
+    let place = Workplace::new();
+    let [first, mut second] = [None, None].map(Server::start);
+    let flags = format!(
+        "--epochs 100000 --device {},{}",
+        first.device(),
+        second.device()
+    );
+    let line = format!("train {TINY} --data images --output run {flags}");
+    let training = Command::new(env!("CARGO_BIN_EXE_octresnet"))
+        .args(line.split_whitespace())
+        .current_dir(place.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while !place.path("run/last.bpk").exists() {
+        assert!(began.elapsed() < Duration::from_secs(120), "no epoch");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    second.process.kill().unwrap();
+    let output = training.wait_with_output().unwrap();
+    let output = Output {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    };
+    output.error(1, &["training stopped"]);
+    // The run goes on with the server that is left.
+    let done = metrics(&place.path("run")).len();
+    let device = first.device();
+    let line = format!(
+        "train --resume --output run --epochs {} --device {device}",
+        done + 1
+    );
+    run(&mut place.octresnet(&line)).good();
+}
