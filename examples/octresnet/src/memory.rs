@@ -1,4 +1,24 @@
-//! The memory allocator.
+//! The memory of this machine, and its allocator.
+
+use std::fs;
+
+/// Bytes that this process can still take: what the system calls available, its control group's
+/// limit or its own, whichever is least; `None` on systems other than Linux.
+pub(crate) fn available() -> Option<u64> {
+    let system = (fs::read_to_string("/proc/meminfo").ok())
+        .and_then(|text| Some(1024 * number_after(&text, "MemAvailable:")?));
+    let group = (fs::read_to_string("/sys/fs/cgroup/memory.max").ok())
+        .and_then(|text| text.trim().parse().ok());
+    let own = (fs::read_to_string("/proc/self/limits").ok())
+        .and_then(|text| number_after(&text, "Max address space"));
+    [system, group, own].into_iter().flatten().min()
+}
+
+/// The number that follows a name in a line; none where the line says `unlimited`.
+fn number_after(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
 
 /// Tells the C library's allocator, which Rust's default is, to keep freed memory.
 ///
@@ -26,3 +46,23 @@ pub(crate) fn keep_freed_pages() {
 /// Other allocators have other ways; none has been measured.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn keep_freed_pages() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_behind_their_names() {
+        let text =
+            "MemFree:  1 kB\nMemAvailable:   123 kB\nMax address space  unlimited  7 bytes\n";
+        assert_eq!(number_after(text, "MemAvailable:"), Some(123));
+        assert_eq!(number_after(text, "Max address space"), None);
+        assert_eq!(number_after(text, "MemTotal:"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn some_memory_is_available() {
+        assert!(available().unwrap() > 1 << 20);
+    }
+}

@@ -77,3 +77,27 @@ fn a_full_disk_leaves_the_checkpoints_whole() {
     let [whole, run] = ["whole", "run"].map(|run| fs::read(place.path(run).join("last.bpk")));
     assert!(whole.unwrap() == run.unwrap());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_memory_is_told_before_it_runs_out() {
+    let place = Workplace::new();
+    // What a batch takes is told from the recipe; here, there are not as many images.
+    let program = env!("CARGO_BIN_EXE_octresnet");
+    let line = format!("train {TINY} --data images --output run --size 64 --batch-size 100000");
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &format!("ulimit -v 8000000; exec '{program}' {line}")]);
+    let output = run(shell.current_dir(place.path(""))).good();
+    let warning = output
+        .stderr
+        .lines()
+        .find(|line| line.starts_with("warning"));
+    let warning = warning.unwrap_or_else(|| panic!("{output:?}"));
+    assert!(warning.contains("of memory"), "{warning}");
+    let (_, advice) = warning.split_once("--batch-size ").unwrap();
+    let images: usize = advice.parse().unwrap();
+    assert!((1..100_000).contains(&images), "{warning}");
+
+    let output = place.train("small", "").good();
+    assert!(!output.stderr.contains("warning"), "{output:?}");
+}

@@ -241,6 +241,18 @@ impl Training {
         })
     }
 
+    /// The largest batch, of those not larger than the recipe's, that takes at most `bytes` of memory
+    /// by the rule of thumb of [`Plan::memory`]; 0 if not even one image fits.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelError`](crate::model::ModelError) for an illegal network.
+    pub fn batch_size_within(&self, bytes: u64) -> Result<usize, TrainError> {
+        let model = self.recipe.model.config(self.folder.classes.len());
+        let cost = model.cost([self.recipe.data.train.size; 2])?;
+        Ok(self.recipe.batch_size_within(&cost, bytes))
+    }
+
     /// The clock of how long the epoch at hand has waited for images.
     pub fn wait(&self) -> DataWait {
         self.wait.clone()

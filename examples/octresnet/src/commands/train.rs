@@ -8,14 +8,17 @@ use std::{
 use burn::train::Interrupter;
 use burn_octresnet::{
     report::Report,
-    train::{Devices, OnNan, Outcome, PlainProgress, Plan, Recipe, RunDir, Strategy, Training},
+    train::{
+        Backend, DeviceName, Devices, OnNan, Outcome, PlainProgress, Plan, Recipe, RunDir,
+        Strategy, Training,
+    },
 };
 use clap::Args;
 
 use super::{percent, progress, short_count, thousands};
 use crate::{
     cli::ModelArgs,
-    logging,
+    logging, memory,
     terminal::{self, Tui},
 };
 
@@ -112,6 +115,7 @@ pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
     let training = prepare(&arguments)?;
     let plan = training.plan()?;
     describe(&plan, arguments.resume);
+    warn_of_memory(&training, &plan)?;
     let drawn = !arguments.plain && terminal::is_there();
     let interrupter = Interrupter::new();
     terminal::stop_on_signal(&interrupter, drawn)?;
@@ -267,6 +271,30 @@ fn describe(plan: &Plan, resumed: bool) {
         "{last} epochs of {steps} steps into {}{from}; Ctrl-C stops",
         plan.run.root().display()
     );
+}
+
+/// Says so where the processor's memory will hardly do. A system that runs out of it ends the program
+/// without a word.
+fn warn_of_memory(training: &Training, plan: &Plan) -> anyhow::Result<()> {
+    let on_processor = matches!(
+        plan.devices.first(),
+        DeviceName::On {
+            backend: Backend::Flex | Backend::NdArray | Backend::Cpu,
+            ..
+        }
+    );
+    let Some(available) = memory::available().filter(|_| on_processor) else {
+        return Ok(());
+    };
+    if plan.memory > available {
+        let advice = match training.batch_size_within(available)? {
+            0 => "try a smaller network or --size".to_string(),
+            images => format!("try --batch-size {images}"),
+        };
+        let [needed, available] = [plan.memory, available].map(bytes);
+        log::warn!("training takes about {needed} of memory, and {available} are free: {advice}");
+    }
+    Ok(())
 }
 
 /// A number of bytes to the precision of a rule of thumb.

@@ -312,13 +312,29 @@ impl Recipe {
         self.schedule.over(self.optimizer.lr(), steps, self.epochs)
     }
 
-    /// Bytes that training takes on the first device, which has the most of several: weights, gradients, the optimizer's and the averaged weights, and
-    /// what every layer gives, kept for the backward pass together with its gradient.
+    /// Bytes that training takes on the first device, which has the most of several: weights,
+    /// gradients, the optimizer's and the averaged weights, and what every layer gives, kept for the
+    /// backward pass together with its gradient.
     pub(super) fn memory(&self, cost: &Cost) -> u64 {
+        let images = self.data.batch_size.div_ceil(self.device.names().len());
+        self.fixed_memory(cost) + images as u64 * image_memory(cost)
+    }
+
+    /// The largest batch, of those not larger than the recipe's, for which [`memory`](Self::memory)
+    /// is at most `bytes`.
+    pub(super) fn batch_size_within(&self, cost: &Cost, bytes: u64) -> usize {
+        let images = bytes.saturating_sub(self.fixed_memory(cost)) / image_memory(cost).max(1);
+        let devices = self.device.names().len();
+        usize::try_from(images).map_or(self.data.batch_size, |images| {
+            images.saturating_mul(devices).min(self.data.batch_size)
+        })
+    }
+
+    /// The part of the memory that does not depend on the batch.
+    fn fixed_memory(&self, cost: &Cost) -> u64 {
         let gathered = u64::from(self.accumulate > 1);
         let copies = 2 + gathered + self.optimizer.states() + u64::from(self.ema.is_some());
-        let images = self.data.batch_size.div_ceil(self.device.names().len()) as u64;
-        4 * (copies * cost.params + 2 * images * cost.activations)
+        4 * copies * cost.params
     }
 
     /// The first setting in which `self` would make another run than `other`, with both values.
@@ -345,6 +361,11 @@ impl Recipe {
         };
         load::difference(&comparable(self), &comparable(other))
     }
+}
+
+/// Bytes that training takes for each image of a batch.
+fn image_memory(cost: &Cost) -> u64 {
+    8 * cost.activations
 }
 
 /// Reads [`Alpha`] with an error that says what it can be.
@@ -497,6 +518,25 @@ mod tests {
             let error = recipe.validate().unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
             assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_fits_is_the_largest_that_does() {
+        let mut recipe = Recipe::default();
+        let cost = recipe.model.config(12).cost([64, 64]).unwrap();
+        for devices in ["flex", "flex,flex"] {
+            recipe.device = devices.parse().unwrap();
+            recipe.data.batch_size = 64;
+            let whole = recipe.memory(&cost);
+            assert_eq!(recipe.batch_size_within(&cost, whole), 64);
+            assert_eq!(recipe.batch_size_within(&cost, u64::MAX), 64);
+            let fits = recipe.batch_size_within(&cost, whole / 2);
+            recipe.data.batch_size = fits;
+            assert!(fits > 0 && recipe.memory(&cost) <= whole / 2, "{fits}");
+            recipe.data.batch_size += 2;
+            assert!(recipe.memory(&cost) > whole / 2, "{fits}");
+            assert_eq!(recipe.batch_size_within(&cost, 1000), 0);
         }
     }
 
