@@ -2,7 +2,7 @@
 
 use burn::{
     nn::{BatchNorm, pool::MaxPool2d},
-    tensor::{Tensor, activation::relu},
+    tensor::{DType, Tensor, activation::relu},
 };
 
 /// The activation after a norm.
@@ -50,6 +50,8 @@ pub(super) struct BatchStatistics {
 /// compute one after the other, running statistics included. In training on Flex it is one
 /// operation, which reads and keeps less memory.
 ///
+/// A norm in 32 bits computes in 32 bits also where the input has 16, and the result has 16.
+///
 /// # Shapes
 ///
 /// - input, residual and output: `[batch, channels, height, width]`
@@ -63,6 +65,11 @@ pub fn batch_norm(
     residual: Option<Tensor<4>>,
     activation: Activation,
 ) -> Tensor<4> {
+    let dtype = x.dtype();
+    if matches!(dtype, DType::F16 | DType::BF16) && norm.gamma.dtype() == DType::F32 {
+        let full = |x: Tensor<4>| x.cast(DType::F32);
+        return batch_norm(norm, full(x), residual.map(full), activation).cast(dtype);
+    }
     #[cfg(feature = "flex")]
     if trains(norm, &x) && super::flex::norm::applies(norm, &x, residual.as_ref()) {
         let (y, batch) = super::flex::norm::batch_norm(norm, x, residual, activation);

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use super::DeviceError;
+use super::{DeviceError, Devices, Precision};
 use crate::{data::DataError, model::ModelError, weights::WeightsError};
 
 /// What can go wrong around training and using a network. Each message is one line and says what
@@ -153,6 +153,24 @@ pub enum TrainError {
         epoch: usize,
         /// The batch of the epoch, from 1.
         batch: usize,
+    },
+    /// Gradients that are no numbers, though the loss is one and is not scaled up.
+    #[error(
+        "the gradients are beyond 16-bit floats in epoch {epoch}, batch {batch}: set `precision` to bf16 or f32, or lower the learning rate; --resume goes on from the last checkpoint"
+    )]
+    GradientsNotFinite {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The batch of the epoch, from 1.
+        batch: usize,
+    },
+    /// A device that does not compute in the precision asked for.
+    #[error("`precision` is {precision}, in which {devices} cannot compute: use f32")]
+    Precision {
+        /// The precision of the recipe.
+        precision: Precision,
+        /// The devices.
+        devices: Devices,
     },
     /// The device has too little memory.
     #[error(

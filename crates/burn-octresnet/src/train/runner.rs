@@ -121,6 +121,7 @@ impl Training {
         }
         let folder = recipe.data.open(recipe.seed)?;
         let devices = recipe.device.open()?;
+        recipe.precision.check(&devices, &recipe.device)?;
         if recipe.init.is_some() {
             first(&recipe, folder.classes.len(), &devices[0])?;
         }
@@ -173,6 +174,7 @@ impl Training {
             });
         }
         let devices = recipe.device.open()?;
+        recipe.precision.check(&devices, &recipe.device)?;
         let lock = run.hold()?;
         let checkpoint = Checkpoints::of(&run).newest()?;
         let done = checkpoint

@@ -15,7 +15,7 @@ use burn::{
     },
 };
 
-use super::{DataWait, Mixed};
+use super::{DataWait, Mixed, precision::full};
 use crate::{
     data::{ImageBatch, Position},
     model::OctResNet,
@@ -34,6 +34,8 @@ pub struct TrainBatch {
     pub label_smoothing: f64,
     /// Share of what the classifier sees that is set to zero.
     pub dropout: f64,
+    /// What the loss is multiplied by for the gradients, which come out as much larger.
+    pub loss_scale: f64,
     /// Places of the images in the dataset's list, which knows their files.
     pub indexes: Vec<usize>,
     /// Where the next batch starts.
@@ -67,6 +69,7 @@ impl TrainBatch {
             }),
             label_smoothing: self.label_smoothing,
             dropout: self.dropout,
+            loss_scale: self.loss_scale,
             indexes: self.indexes.get(rows.clone()).unwrap_or_default().to_vec(),
             next: self.next,
             share: self.share * rows.len() as f64 / self.images.dims()[0] as f64,
@@ -174,6 +177,7 @@ impl Iterator for TrainBatches<'_> {
             mixed: None,
             label_smoothing: self.label_smoothing,
             dropout: 0.0,
+            loss_scale: 1.0,
             indexes: batch.indexes,
             next: batch.next,
             share: 1.0,
@@ -288,9 +292,10 @@ impl TrainStep for OctResNet {
     fn step(&self, batch: TrainBatch) -> TrainOutput<Classified> {
         let pooled = self.forward_pooled(batch.images.clone());
         let pooled = DropoutConfig::new(batch.dropout).init().forward(pooled);
-        let logits = self.fc.forward(pooled);
+        let logits = full(self.fc.forward(pooled));
         let loss = batch.loss(&logits);
-        let gradients = (loss.clone().mean() * batch.share).backward();
+        let factor = batch.share * batch.loss_scale;
+        let gradients = (loss.clone().mean() * factor).backward();
         let item = Classified {
             loss,
             logits,

@@ -9,8 +9,8 @@ use burn::train::Interrupter;
 use burn_octresnet::{
     report::Report,
     train::{
-        Backend, DeviceName, Devices, OnNan, Outcome, PlainProgress, Plan, Recipe, RunDir,
-        Strategy, Training,
+        Backend, DeviceName, Devices, OnNan, Outcome, PlainProgress, Plan, Precision, Recipe,
+        RunDir, Strategy, Training,
     },
 };
 use clap::Args;
@@ -79,6 +79,9 @@ pub(crate) struct TrainArgs {
     /// Peak learning rate
     #[arg(long, value_name = "RATE")]
     lr: Option<f64>,
+    /// Floats of the forward and the backward pass; weights and norms stay in f32
+    #[arg(long, value_name = "f32|bf16|f16")]
+    precision: Option<Precision>,
     /// Where to compute: auto, or devices such as flex, cuda:1 or cuda:0,cuda:1
     ///
     /// Several devices share each batch. A device that `octresnet serve` lends on another machine
@@ -183,6 +186,7 @@ impl TrainArgs {
         }
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
         recipe.checkpoint_every = self.checkpoint_every.or(recipe.checkpoint_every);
+        recipe.precision = self.precision.unwrap_or(recipe.precision);
         recipe.on_nan = self.on_nan.unwrap_or(recipe.on_nan);
         recipe.data.batch_size = self.batch_size.unwrap_or(recipe.data.batch_size);
         recipe.data.workers = self.workers.unwrap_or(recipe.data.workers);

@@ -13,7 +13,8 @@ use burn_octconv::Cost;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    Devices, OptimizerConfig, Schedule, ScheduleConfig, Strategy, TrainError, session::layer_names,
+    Devices, OptimizerConfig, Precision, Schedule, ScheduleConfig, Strategy, TrainError,
+    session::layer_names,
 };
 use crate::{
     data::{
@@ -68,6 +69,8 @@ pub struct Recipe {
     pub freeze: Vec<String>,
     /// Factors on the learning rate of parts of the network; the longest name counts.
     pub layer_lr: BTreeMap<String, f64>,
+    /// The floats of the forward and the backward pass.
+    pub precision: Precision,
     /// What to do about a loss that is no number.
     pub on_nan: OnNan,
     /// Changes of the weights between two checkpoints; none makes one at each epoch's end only.
@@ -452,6 +455,7 @@ impl Default for Recipe {
             decay_norms: false,
             freeze: Vec::new(),
             layer_lr: BTreeMap::new(),
+            precision: Precision::F32,
             on_nan: OnNan::Stop,
             checkpoint_every: None,
             epochs: 12,

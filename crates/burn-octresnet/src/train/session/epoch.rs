@@ -1,6 +1,7 @@
 use burn::{
     data::dataloader::Progress,
     module::Module,
+    optim::GradientsParams,
     train::{
         EventProcessorTraining, InferenceStep, LearnerEvent, TrainLoader, TrainingItem, ValidLoader,
     },
@@ -8,11 +9,11 @@ use burn::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{mix::mix, strategy::Run};
+use super::{lower::all_finite, mix::mix, strategy::Run};
 use crate::{
     data::ImageBatch,
     model::OctResNet,
-    train::{Classified, OnNan, TrainBatch, TrainError, evaluate::host},
+    train::{Classified, OnNan, Precision, TrainBatch, TrainError, evaluate::host},
 };
 
 impl Run<'_> {
@@ -76,15 +77,21 @@ impl Run<'_> {
         rng.set_stream(number);
         // For what the device draws, such as dropout.
         self.settings.devices[0].seed(rng.next_u64());
-        let batch = TrainBatch {
+        let mut batch = TrainBatch {
             dropout: recipe.dropout,
             ..mix(recipe, batch, &mut rng)
         };
+        let scaled = recipe.precision == Precision::F16;
+        if scaled {
+            batch.loss_scale = position.scale.factor();
+        }
         let (indexes, next) = (batch.indexes.clone(), batch.next.image);
         // Also the statistics of the norms, which the step changes as it goes.
         let before = (recipe.on_nan == OnNan::Skip)
             .then(|| (self.session.model.valid(), self.team.snapshot()));
-        let (gradients, item) = self.team.step(&self.session.model, batch, &mut rng)?;
+        let (gradients, item) =
+            self.team
+                .step(&self.session.model, recipe.precision, batch, &mut rng)?;
         let losses = host(item.loss.clone().without_autodiff())?;
         self.session.position.batch += 1;
         self.session.position.image = next;
@@ -101,6 +108,9 @@ impl Run<'_> {
             return Ok(());
         }
         drop(before);
+        if scaled && !self.check_scale(&gradients)? {
+            return Ok(());
+        }
         self.gradients.add(&self.session.model, gradients);
         let iteration = Some(self.session.position.batch);
         let rate = Some(self.rate.clone());
@@ -108,6 +118,25 @@ impl Run<'_> {
             item, progress, iteration, rate,
         )));
         Ok(())
+    }
+
+    /// Whether a batch's gradients were in the range of the scaled loss; else the next batch's loss
+    /// is scaled less.
+    fn check_scale(&mut self, gradients: &[GradientsParams]) -> Result<bool, TrainError> {
+        let position = &mut self.session.position;
+        if all_finite(&self.session.model, gradients)? {
+            position.scale.went_well();
+            return Ok(true);
+        }
+        if !position.scale.overflowed() {
+            return Err(TrainError::GradientsNotFinite {
+                epoch: position.epoch,
+                batch: position.batch,
+            });
+        }
+        let (factor, batch) = (position.scale.factor(), position.batch);
+        log::debug!("batch {batch} is left out: from here on the loss is scaled by {factor}");
+        Ok(false)
     }
 
     /// Changes the weights by the gradients so far.

@@ -84,6 +84,7 @@ mod tests {
             mixed: None,
             label_smoothing: 0.0,
             dropout: 0.0,
+            loss_scale: 1.0,
             indexes: Vec::new(),
             next: crate::data::Position::start_of(1),
             share: 1.0,

@@ -14,6 +14,7 @@ mod ema;
 mod epoch;
 mod gradients;
 mod groups;
+mod lower;
 mod mix;
 mod position;
 mod statistics;

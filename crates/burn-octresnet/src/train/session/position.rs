@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::lower::LossScale;
 use crate::data;
 
 /// How far a run has come, and the sums of the epoch at hand.
@@ -17,6 +18,9 @@ pub(crate) struct Position {
     pub(crate) image: usize,
     /// Whether this epoch's training is done, and only its validation is not.
     pub(crate) trained: bool,
+    /// What the loss is multiplied by where gradients are 16-bit floats.
+    #[serde(default)]
+    pub(crate) scale: LossScale,
     /// What the epoch's row is made of.
     pub(crate) sums: Sums,
 }
@@ -35,6 +39,7 @@ impl Position {
         Self {
             update: self.update,
             epoch: self.epoch + 1,
+            scale: self.scale.clone(),
             ..Self::default()
         }
     }

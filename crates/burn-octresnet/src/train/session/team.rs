@@ -13,10 +13,14 @@ use burn::{
 };
 use rand::Rng;
 
-use super::{collective::all_reduce, statistics::Statistics};
+use super::{
+    collective::all_reduce,
+    lower::{lowered, raised},
+    statistics::Statistics,
+};
 use crate::{
     model::OctResNet,
-    train::{Classified, Strategy, TrainBatch, TrainError},
+    train::{Classified, Precision, Strategy, TrainBatch, TrainError},
 };
 
 /// The devices that help the first one.
@@ -64,13 +68,14 @@ impl Team {
     pub(super) fn step(
         &mut self,
         model: &OctResNet,
+        precision: Precision,
         batch: TrainBatch,
         rng: &mut impl Rng,
     ) -> Result<(Vec<GradientsParams>, Classified), TrainError> {
         let mut parts = batch.split(self.size()).into_iter();
         let mut outputs = Vec::with_capacity(self.size());
         if let Some(part) = parts.next() {
-            outputs.push(queue(model, part)?);
+            outputs.push(queue(model, precision, part)?);
         }
         for member in &mut self.members {
             member.share = 0.0;
@@ -78,7 +83,7 @@ impl Team {
             if let Some(part) = parts.next() {
                 member.share = part.share;
                 member.device.seed(rng.next_u64());
-                outputs.push(queue(&member.model, part.on(&member.device))?);
+                outputs.push(queue(&member.model, precision, part.on(&member.device))?);
             }
         }
         let (gradients, items): (Vec<_>, Vec<_>) = (outputs.into_iter())
@@ -160,9 +165,24 @@ fn copy(model: &OctResNet, device: &Device) -> OctResNet {
         .train()
 }
 
-/// Queues a step, and lets the device begin with it.
-fn queue(model: &OctResNet, batch: TrainBatch) -> Result<TrainOutput<Classified>, TrainError> {
-    let output = TrainStep::step(model, batch);
+/// Queues a step, and lets the device begin with it. The gradients are in 32 bits, and those of the
+/// loss before it is scaled.
+pub(super) fn queue(
+    model: &OctResNet,
+    precision: Precision,
+    mut batch: TrainBatch,
+) -> Result<TrainOutput<Classified>, TrainError> {
+    let scale = batch.loss_scale;
+    let mut output = match precision.half() {
+        Some(half) => {
+            batch.images = batch.images.cast(half);
+            TrainStep::step(&lowered(model, half), batch)
+        }
+        None => TrainStep::step(model, batch),
+    };
+    if precision != Precision::F32 || scale != 1.0 {
+        output.grads = raised(model, output.grads, scale);
+    }
     let begun = output.item.loss.device().flush();
     begun.map_err(TrainError::stopped)?;
     Ok(output)

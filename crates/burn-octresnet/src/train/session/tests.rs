@@ -1,5 +1,7 @@
 //! The loop on batches made by hand, with Burn's part around it.
 
+mod precision;
+mod resume;
 mod team;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,15 +31,23 @@ use crate::{
 
 /// The same batches in every epoch.
 #[derive(Clone)]
-struct Batches<B>(Vec<B>);
+struct Batches<B> {
+    batches: Vec<B>,
+    /// Told to stop when they are at their end.
+    at_end: Option<Interrupter>,
+}
 
 impl<B: Clone + Send + Sync + 'static> DataLoader<B> for Batches<B> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<B> + 'a> {
-        Box::new(Iter(self.0.iter(), self.0.len()))
+        Box::new(Iter {
+            left: self.batches.iter(),
+            all: self.batches.len(),
+            at_end: self.at_end.as_ref(),
+        })
     }
 
     fn num_items(&self) -> usize {
-        self.0.len()
+        self.batches.len()
     }
 
     fn to_device(&self, _device: &Device) -> Arc<dyn DataLoader<B>> {
@@ -45,23 +55,34 @@ impl<B: Clone + Send + Sync + 'static> DataLoader<B> for Batches<B> {
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B>> {
-        Arc::new(Self(self.0[start..end].to_vec()))
+        Arc::new(Self {
+            batches: self.batches[start..end].to_vec(),
+            at_end: self.at_end.clone(),
+        })
     }
 }
 
-struct Iter<'a, B>(std::slice::Iter<'a, B>, usize);
+struct Iter<'a, B> {
+    left: std::slice::Iter<'a, B>,
+    all: usize,
+    at_end: Option<&'a Interrupter>,
+}
 
 impl<B: Clone> Iterator for Iter<'_, B> {
     type Item = Result<B, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next().cloned().map(Ok)
+        let next = self.left.next().cloned();
+        if let (None, Some(interrupter)) = (&next, self.at_end) {
+            interrupter.stop(None);
+        }
+        next.map(Ok)
     }
 }
 
 impl<B: Clone> DataLoaderIterator<B> for Iter<'_, B> {
     fn progress(&self) -> Progress {
-        Progress::new(self.1 - self.0.len(), self.1, None)
+        Progress::new(self.all - self.left.len(), self.all, None)
     }
 }
 
@@ -76,6 +97,7 @@ fn batch(images: Tensor<4>) -> TrainBatch {
         mixed: None,
         label_smoothing: 0.0,
         dropout: 0.0,
+        loss_scale: 1.0,
         indexes: Vec::new(),
         next: crate::data::Position::start_of(1),
         share: 1.0,
@@ -126,8 +148,36 @@ fn train_on(
     batches: Vec<TrainBatch>,
 ) -> Result<Session, TrainError> {
     let folder = tempfile::tempdir().unwrap();
-    let run = RunDir::at(folder.path());
-    run.begin("{}", &[]).unwrap();
+    let folder = RunDir::at(folder.path());
+    let session = fresh(recipe, batches.len());
+    run(&folder, devices, recipe, batches, session, None)
+}
+
+/// A run of epochs of `steps` batches before its first step.
+fn fresh(recipe: &Recipe, steps: usize) -> Session {
+    let model = network(recipe);
+    let rates = (recipe.schedule).over(recipe.optimizer.lr(), steps, recipe.epochs);
+    Session {
+        optimizer: optimizer(recipe, &model),
+        schedule: schedule(recipe, &model, rates, 0),
+        ema: recipe.ema.map(|decay| Ema::new(decay, model.valid())),
+        position: Position::start(),
+        history: History::default(),
+        not_finite: 0,
+        model,
+    }
+}
+
+/// Goes on with a run in `folder`; `stop` is told to stop it when a validation is at its end.
+fn run(
+    folder: &RunDir,
+    devices: usize,
+    recipe: &Recipe,
+    batches: Vec<TrainBatch>,
+    session: Session,
+    stop: Option<Interrupter>,
+) -> Result<Session, TrainError> {
+    folder.begin("{}", &[]).unwrap();
     let (loss, top1, top5) = (
         LossMetric::new(),
         AccuracyMetric::new(),
@@ -138,22 +188,9 @@ fn train_on(
         recipe: recipe.clone(),
         devices: vec![Device::flex(); devices],
         journal: journal.clone(),
-        checkpoints: Checkpoints::of(&run),
+        checkpoints: Checkpoints::of(folder),
         path: Box::new(|image| format!("{image}.png").into()),
         metrics: [loss.name(), top1.name(), top5.name()].map(|name| name.to_string()),
-    };
-    let model = network(recipe);
-    let rates = recipe
-        .schedule
-        .over(recipe.optimizer.lr(), batches.len(), recipe.epochs);
-    let session = Session {
-        optimizer: optimizer(recipe, &model),
-        schedule: schedule(recipe, &model, rates, 0),
-        ema: recipe.ema.map(|decay| Ema::new(decay, model.valid())),
-        position: Position::start(),
-        history: History::default(),
-        not_finite: 0,
-        model,
     };
     let learner = Learner::new(
         session.model.clone(),
@@ -167,17 +204,25 @@ fn train_on(
         indexes: vec![0],
         next: crate::data::Position::start_of(2),
     };
+    let interrupter = stop.clone().unwrap_or_default();
+    let val = Batches {
+        batches: vec![val],
+        at_end: stop,
+    };
     SupervisedTraining::new(
-        run.root(),
-        Arc::new(Batches(batches)),
-        Arc::new(Batches(vec![val])),
+        folder.root(),
+        Arc::new(Batches {
+            batches,
+            at_end: None,
+        }),
+        Arc::new(val),
     )
     .metrics((loss, top1, top5))
     .metric_train_numeric(LearningRateMetric::new())
     .with_metric_logger(journal.clone())
     .with_progress_logger(journal)
     .with_application_logger(None)
-    .with_interrupter(Interrupter::new())
+    .with_interrupter(interrupter)
     .with_training_strategy(TrainingStrategy::Custom(steps.clone()))
     .renderer(Box::new(PlainProgress::new(
         std::io::sink(),
