@@ -15,7 +15,7 @@ use common::*;
 const EVERYTHING: &str = r#"{
     "optimizer": {"kind": "sgd"}, "schedule": {"kind": "one-cycle"},
     "mixup": 0.2, "cutmix": 1.0, "ema": 0.9, "accumulate": 2, "clip_norm": 1.0,
-    "label_smoothing": 0.1, "checkpoint_every": 1
+    "label_smoothing": 0.1, "freeze": ["conv1", "bn1", "layer1.0"], "checkpoint_every": 1
 }"#;
 
 fn start(place: &Workplace, line: &str) -> Child {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::train::{
-    Strategy,
+    Precision, Strategy,
     session::{gradients::Gradients, team::Team},
 };
 
@@ -134,7 +134,7 @@ fn every_device_ends_with_the_same_network() {
         let mut schedule = schedule(&recipe, &model, rates, 0);
         for batch in batches() {
             let mut rng = <rand_chacha::ChaCha8Rng as rand::SeedableRng>::seed_from_u64(1);
-            let (parts, _) = team.step(&model, batch, &mut rng).unwrap();
+            let (parts, _) = team.step(&model, Precision::F32, batch, &mut rng).unwrap();
             gradients.add(&model, parts);
             let taken = gradients.take(&model, &team, None).unwrap().unwrap();
             let rate = schedule.step();
