@@ -12,8 +12,9 @@ static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Lets warnings through to the standard error stream, and more if `RUST_LOG` says so.
 pub(crate) fn init() {
-    // What stops Burn's loop is reported where the run ends, once.
-    let filter = env_logger::Env::default().default_filter_or("warn,burn_train=off");
+    // What stops Burn's loop, or a server that is gone, is reported where the run ends, once.
+    let filter = env_logger::Env::default()
+        .default_filter_or("warn,burn_train=off,burn_remote::client=error");
     env_logger::Builder::from_env(filter)
         .format(|out, record| {
             let level = match record.level() {

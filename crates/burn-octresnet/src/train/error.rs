@@ -262,12 +262,29 @@ fn seen_from(path: &Path) -> String {
     }
 }
 
-/// The first line of a message that may have many, without what a reader cannot use.
+/// The line of a message that says why: the one after Burn's `Caused by:`, or else the first.
 pub(super) fn first_line(message: &str) -> String {
     const LONGEST: usize = 300;
-    let line = message.lines().next().unwrap_or_default().trim();
+    let mut lines = message.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    let line = lines.skip_while(|line| *line != "Caused by:").nth(1);
+    let line = line.unwrap_or(first);
     match line.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{} …", &line[..end]),
         None => line.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_becomes_the_line_that_says_why() {
+        assert_eq!(first_line("no kernel\nat line 3"), "no kernel");
+        let burns = "An error happened during execution\nCaused by:\n  the server is gone\nat 7";
+        assert_eq!(first_line(burns), "the server is gone");
+        assert_eq!(first_line(""), "");
+        assert_eq!(first_line(&"x".repeat(400)).chars().count(), 302);
     }
 }
