@@ -84,9 +84,10 @@ impl OctSqueezeExcite {
         let hidden = activation::relu(hidden);
         let scale = |x: Option<Tensor<4>>, excite: &Option<Linear>| {
             x.zip(excite.as_ref()).map(|(x, excite)| {
-                let [batch, channels, ..] = x.dims();
                 let scale = activation::sigmoid(excite.forward(hidden.clone()));
-                x * scale.reshape([batch, channels, 1, 1])
+                // One axis at a time: a recorded graph can say that of any batch.
+                let column: Tensor<3> = scale.unsqueeze_dim(2);
+                x * column.unsqueeze_dim(3)
             })
         };
         let (high, low) = input.into_parts();

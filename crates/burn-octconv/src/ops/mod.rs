@@ -5,6 +5,8 @@
 //! primitive operations; it is also the reference that every engine is tested against, and the
 //! form in which graph capture sees the layer. [`without_engine`] asks for it by hand.
 
+#[cfg(feature = "capture")]
+mod capture;
 pub mod composed;
 mod engine;
 #[cfg(feature = "flex")]

@@ -23,6 +23,8 @@ impl Activation {
         match self {
             Self::Identity => x,
             Self::Relu => relu(x),
+            #[cfg(feature = "capture")]
+            Self::Relu6 if super::capture::records(&x.device()) => super::capture::relu6(x),
             Self::Relu6 => x.clamp(0.0, 6.0),
         }
     }

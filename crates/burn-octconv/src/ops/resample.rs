@@ -37,6 +37,10 @@ pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
 /// - input: `[batch, channels, ⌈height / 2⌉, ⌈width / 2⌉]`
 /// - output: `[batch, channels, height, width]`
 pub fn upsample_nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    #[cfg(feature = "capture")]
+    if super::capture::records(&x.device()) {
+        return super::capture::upsample_nearest(x, size);
+    }
     let [_, _, height, width] = x.dims();
     // Doubling and cropping, not interpolating to `size`: the factor of exactly one half keeps
     // the index arithmetic of every backend free of rounding.

@@ -59,6 +59,14 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
     },
+    /// A network that burn-onnx does not know how to write.
+    #[error("cannot write `{}` as ONNX: {message}", .path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What is not known, in one line.
+        message: String,
+    },
     /// Something about the network.
     #[error(transparent)]
     Model(#[from] ModelError),

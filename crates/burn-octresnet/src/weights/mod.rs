@@ -4,7 +4,8 @@
 //! content, in the [`Layout`] of Burn, of PyTorch's Oct-ResNets or of vanilla ResNets.
 //! [`Checkpoint::detect`] finds out of which network it is, [`Checkpoint::load`] builds that,
 //! [`OctResNet::with_alpha`] turns it into the network at another α, and
-//! [`OctResNet::save_weights`] writes it. `docs/weights.md` of the repository tells more.
+//! [`OctResNet::save_weights`] writes it. With the feature `onnx`, `OctResNet::save_onnx` writes it as
+//! ONNX. `docs/weights.md` of the repository tells more.
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -32,6 +33,8 @@ mod detect;
 mod error;
 mod format;
 mod layout;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod save;
 
 use burn::{

@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod evaluate;
+mod export;
 mod info;
 mod inspect;
 mod list;
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Report(report::ReportArgs),
     Inspect(inspect::InspectArgs),
     Convert(convert::ConvertArgs),
+    Export(export::ExportArgs),
     Bench(bench::BenchArgs),
     Serve(serve::ServeArgs),
 }
@@ -53,6 +55,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Report(arguments) => report::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
     }

@@ -1,5 +1,11 @@
-use burn::tensor::{Tensor, s};
-use burn_octconv::{ChannelSplit, OctFeatures};
+use std::ops::Range;
+
+use burn::tensor::{
+    Tensor,
+    module::max_pool2d,
+    ops::{MaxPoolOptions, PadMode},
+};
+use burn_octconv::{ChannelSplit, OctFeatures, ops::resample};
 
 /// A shortcut without parameters between maps of different shape: "option A" of the ResNets for
 /// small images, which subsamples and pads new channels with zeros, here for two frequencies.
@@ -29,24 +35,29 @@ impl PadShortcut {
     ///
     /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        let given = input.high().or(input.low());
-        let given = given.expect("a feature map has a group");
-        let ([batch, ..], device, dtype) = (given.dims(), given.device(), given.dtype());
         let x = self.regroup(input);
         let x = match (self.stride, self.strided) {
             (1, _) => x,
-            (_, true) => OctFeatures::from_high(x.into_high().slice(s![.., .., ..;2, ..;2])),
+            (_, true) => every_second(x.into_high()).into(),
             (_, false) => x.avg_pool2(),
         };
 
-        let size = x.size();
-        let pad = |x: Option<Tensor<4>>, channels: usize, [height, width]: [usize; 2]| {
-            let missing = channels - x.as_ref().map_or(0, |x| x.dims()[1]);
-            let zeros = (missing > 0)
-                .then(|| Tensor::zeros([batch, missing, height, width], (&device, dtype)));
-            join(x, zeros)
-        };
+        let (size, device) = (x.size(), x.device());
         let (high, low) = x.into_parts();
+        let given = high.as_ref().or(low.as_ref());
+        let given = given.expect("a feature map has a group");
+        let ([batch, ..], dtype) = (given.dims(), given.dtype());
+        let pad = |x: Option<Tensor<4>>, channels: usize, [height, width]: [usize; 2]| match x {
+            Some(x) if x.dims()[1] < channels => {
+                let missing = channels - x.dims()[1];
+                Some(x.pad([(0, missing), (0, 0), (0, 0)], PadMode::Constant(0.0)))
+            }
+            None if channels > 0 => {
+                let shape = [batch, channels, height, width];
+                Some(Tensor::zeros(shape, (&device, dtype)))
+            }
+            x => x,
+        };
         let high = pad(high, self.output.high, size);
         let low = pad(low, self.output.low, size.map(|s| s.div_ceil(2)));
         OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
@@ -58,11 +69,19 @@ impl PadShortcut {
         let (high, low) = input.into_parts();
         let (high, extra_high) = cut(high, self.output.high);
         let (low, extra_low) = cut(low, self.output.low);
-        let down = extra_high.and_then(|x| OctFeatures::split(x, 1.0).into_parts().1);
-        let up = extra_low.map(|x| OctFeatures::from_low(x, size).merge());
+        let down = extra_high.map(resample::avg_pool);
+        let up = extra_low.map(|x| resample::upsample_nearest(x, size));
         OctFeatures::try_new(join(high, up), join(low, down), size)
             .unwrap_or_else(|e| panic!("{e}"))
     }
+}
+
+// What follows selects and pools, where slicing would do, for the sake of ONNX: burn-onnx writes no
+// slices of maps whose batch may have any size.
+
+/// Every second pixel of every second row.
+fn every_second(x: Tensor<4>) -> Tensor<4> {
+    max_pool2d(x, MaxPoolOptions::new([1, 1]).with_stride([2, 2]))
 }
 
 /// The first `keep` channels and the others.
@@ -72,8 +91,12 @@ fn cut(x: Option<Tensor<4>>, keep: usize) -> (Option<Tensor<4>>, Option<Tensor<4
     if channels <= keep {
         return (Some(x), None);
     }
-    let kept = (keep > 0).then(|| x.clone().narrow(1, 0, keep));
-    (kept, Some(x.narrow(1, keep, channels - keep)))
+    let channels_of = |range: Range<usize>| {
+        let range = range.start as i64..range.end as i64;
+        x.clone().select(1, Tensor::arange(range, &x.device()))
+    };
+    let kept = (keep > 0).then(|| channels_of(0..keep));
+    (kept, Some(channels_of(keep..channels)))
 }
 
 /// Concatenates along the channels.
@@ -86,7 +109,7 @@ pub(super) fn join(first: Option<Tensor<4>>, second: Option<Tensor<4>>) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{Device, s};
 
     use super::*;
 

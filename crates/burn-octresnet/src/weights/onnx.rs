@@ -1,0 +1,145 @@
+use std::{collections::HashSet, fs, path::Path};
+
+use burn::{module::Module, tensor::Tensor};
+use burn_onnx::export::{AxisSpec, ExportError, InputSpec, OnnxExporter, OnnxModel};
+use onnx_ir::{GraphProto, Message, ModelProto, NodeProto, TensorProto};
+
+use super::WeightsError;
+use crate::model::OctResNet;
+
+impl OctResNet {
+    /// Writes the network as ONNX (opset 18), from normalised images `images` of
+    /// `[batch, 3, height, width]` to `logits` of `[batch, num_classes]`, for images of
+    /// `size = [height, width]`.
+    ///
+    /// Without a `batch`, the file takes any number of images at a time. The graph is what a
+    /// forward pass does, with octave convolutions composed from convolutions, poolings and
+    /// resizings, so that every runtime knows its operations.
+    /// [`OctResNet::fold_batch_norm`] first makes it smaller and faster.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::Onnx`] if something cannot be written, [`WeightsError::Io`].
+    pub fn save_onnx(
+        &self,
+        path: impl AsRef<Path>,
+        batch: Option<usize>,
+        size: [usize; 2],
+    ) -> Result<(), WeightsError> {
+        let path = path.as_ref();
+        let onnx = |message: String| WeightsError::Onnx {
+            path: path.into(),
+            message,
+        };
+        let model = record(self, batch, size).map_err(|error| {
+            // What the exporter cannot prove of any batch it can of one.
+            let advice = match (batch, &error) {
+                (None, ExportError::DynamicShapeLost { .. }) => "; give it a fixed batch",
+                _ => "",
+            };
+            onnx(format!("{error}{advice}"))
+        })?;
+        let bytes = finish(&model).map_err(onnx)?;
+        fs::write(path, bytes).map_err(WeightsError::io("write", path))
+    }
+}
+
+/// Records a forward pass.
+fn record(
+    model: &OctResNet,
+    batch: Option<usize>,
+    [height, width]: [usize; 2],
+) -> Result<OnnxModel, ExportError> {
+    // Clones share the running statistics, which are moved to the device that records; this is a
+    // network of its own, and without autodiff.
+    let model = model.valid();
+    let device = model.fc.weight.device();
+    let images = |batch: usize| Tensor::<4>::zeros([batch, 3, height, width], &device);
+    let exporter = OnnxExporter::new();
+    match batch {
+        Some(batch) => exporter.export(&model, images(batch), OctResNet::forward),
+        // What differs between two batches is what the file leaves open.
+        None => exporter.export_dynamic(
+            &model,
+            images(2),
+            images(3),
+            &[InputSpec::new([
+                AxisSpec::dynamic("batch"),
+                AxisSpec::Static,
+                AxisSpec::Static,
+                AxisSpec::Static,
+            ])],
+            OctResNet::forward,
+        ),
+    }
+}
+
+/// Gives names to what goes in and out, which recording only numbers.
+fn finish(model: &OnnxModel) -> Result<Vec<u8>, String> {
+    let mut model =
+        ModelProto::parse_from_bytes(model.as_bytes()).map_err(|error| error.to_string())?;
+    let graph = model.graph.mut_or_insert_default();
+    for (ends, name) in [(&mut graph.input, "images"), (&mut graph.output, "logits")] {
+        let [end] = ends.as_mut_slice() else {
+            return Err(format!("{} tensors for `{name}`", ends.len()));
+        };
+        let numbered = std::mem::replace(&mut end.name, name.into());
+        for node in &mut graph.node {
+            let tensors = node.input.iter_mut().chain(&mut node.output);
+            for tensor in tensors.filter(|tensor| **tensor == numbered) {
+                *tensor = name.into();
+            }
+        }
+    }
+    say_clip(graph);
+    model.write_to_bytes().map_err(|error| error.to_string())
+}
+
+/// Replaces every ReLU6, which burn-octconv says in six operations that burn-onnx can write, by
+/// the one that ONNX has for it.
+fn say_clip(graph: &mut GraphProto) {
+    const BOUNDS: [(&str, f32); 2] = [("relu6_min", 0.0), ("relu6_max", 6.0)];
+    let nodes = std::mem::take(&mut graph.node);
+    let mut rest = nodes.as_slice();
+    let mut sixes = HashSet::new();
+    while let Some(first) = rest.first() {
+        let chain = rest.get(..6).filter(|chain| is_relu6(chain));
+        graph.node.push(match chain {
+            None => first.clone(),
+            Some(chain) => {
+                sixes.extend(chain.iter().filter_map(|node| node.input.get(1)));
+                let mut input = vec![first.input[0].clone()];
+                input.extend(BOUNDS.map(|(name, _)| name.to_string()));
+                NodeProto {
+                    name: first.name.clone(),
+                    op_type: "Clip".into(),
+                    input,
+                    output: chain[5].output.clone(),
+                    ..Default::default()
+                }
+            }
+        });
+        rest = &rest[chain.map_or(1, <[_]>::len)..];
+    }
+    if sixes.is_empty() {
+        return;
+    }
+    (graph.initializer).retain(|tensor| !sixes.contains(&tensor.name));
+    graph
+        .initializer
+        .extend(BOUNDS.map(|(name, bound)| TensorProto {
+            name: name.into(),
+            data_type: 1, // f32
+            raw_data: bound.to_le_bytes().to_vec().into(),
+            ..Default::default()
+        }));
+}
+
+/// Whether the operations are 6 − max(6 − max(x, 0), 0), one feeding the next.
+fn is_relu6(nodes: &[NodeProto]) -> bool {
+    let said = nodes.iter().map(|node| node.op_type.as_str());
+    said.eq(["Relu", "Neg", "Add", "Relu", "Neg", "Add"])
+        && nodes
+            .windows(2)
+            .all(|two| two[0].output[0] == two[1].input[0])
+}

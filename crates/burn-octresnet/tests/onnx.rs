@@ -1,0 +1,186 @@
+//! Every network written as ONNX. What is written is run by `support/onnx_runtime.rs`, and the logits
+//! are also those that ONNX Runtime, asked by `fixtures/make_logits.py`, computes from the files.
+
+#![cfg(feature = "onnx")]
+
+#[path = "support/examples.rs"]
+mod examples;
+#[path = "support/onnx_runtime.rs"]
+mod onnx_runtime;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use burn_octresnet::{
+    model::{Alpha, Arch, OctResNet},
+    weights::WeightsError,
+};
+use examples::{Example, difference, examples, folder, logits};
+use onnx_ir::{Message, ModelProto};
+use onnx_runtime::Array;
+
+/// The network with its norms folded and as they are.
+fn forms(example: &Example) -> [(String, OctResNet); 2] {
+    let name = example.name();
+    let folded = example.model().fold_batch_norm();
+    [(format!("{name}_norms"), example.model()), (name, folded)]
+}
+
+/// Any number of images, but where burn-onnx cannot prove that it may be: with gates before strided
+/// 3×3 convolutions of maps of odd size.
+fn batch(example: &Example) -> Option<usize> {
+    let Example { config, size } = example;
+    let gated = config.arch == Arch::OctSeResNet50V2;
+    let refused = gated && config.alpha.is_vanilla() && size[0] % 2 == 1;
+    refused.then_some(2)
+}
+
+fn read(path: &Path) -> ModelProto {
+    ModelProto::parse_from_bytes(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The logits of the file.
+fn run(model: &ModelProto, images: Tensor<4>) -> Vec<f64> {
+    let input = Array {
+        shape: images.dims().to_vec(),
+        data: images.into_data().iter().collect(),
+    };
+    onnx_runtime::run(model, input).data
+}
+
+/// How often each operation occurs.
+fn operations(model: &ModelProto) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for node in &model.graph.node {
+        *counts.entry(node.op_type.as_str()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn every_network_runs_elsewhere() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = folder().unwrap_or_else(|| temporary.path().into());
+    let theirs = logits("onnxruntime");
+    let (mut worst, mut wrong) = ([0.0f64; 2], Vec::new());
+    for example in examples() {
+        for (name, model) in forms(&example) {
+            let path = folder.join(format!("{name}.onnx"));
+            model
+                .save_onnx(&path, batch(&example), example.size)
+                .unwrap();
+            let written = read(&path);
+            let ours = model.forward(example.images());
+            let here = difference(ours.clone(), &run(&written, example.images()));
+            // Where it was not asked, the interpreter decides.
+            let there = theirs.get(&name);
+            let there = there.map_or(0.0, |theirs| difference(ours, theirs));
+            println!("{name:44} here {here:.1e}, ONNX Runtime {there:.1e}");
+            if !(here < 1e-4 && there < 1e-4) {
+                wrong.push(name);
+            }
+            worst = [worst[0].max(here), worst[1].max(there)];
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(theirs.len() >= 138);
+    let [here, there] = worst;
+    println!("at most {here:.1e} here, {there:.1e} in ONNX Runtime, of the largest logit");
+}
+
+fn small(arch: Arch, alpha: f64) -> Example {
+    let mut found = examples().into_iter().filter(|example| {
+        example.config.arch == arch && example.config.alpha == Alpha::Uniform(alpha)
+    });
+    found.next().unwrap()
+}
+
+#[test]
+fn folded_networks_have_no_norms_and_vanilla_ones_no_octaves() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    for (arch, alpha, kept, folded) in [
+        (Arch::OctResNet26, 0.0, 29, 0),
+        (Arch::OctResNet26, 0.5, 29 + 21, 0),
+        // A norm that reads a sum has no convolution to go into.
+        (Arch::OctResNet26V2, 0.0, 30, 13),
+        (Arch::OctMobileNetV2, 0.5, 53 + 26, 0),
+    ] {
+        let example = small(arch, alpha);
+        let counts = forms(&example).map(|(_, model)| {
+            model.save_onnx(&path, Some(1), example.size).unwrap();
+            let written = read(&path);
+            let operations = operations(&written);
+            let count = |name: &str| operations.get(name).copied().unwrap_or(0);
+            assert_eq!(count("Resize") > 0, alpha > 0.0, "{operations:?}");
+            assert_eq!(count("Slice") + count("Shape"), 0, "{operations:?}");
+            count("BatchNormalization")
+        });
+        assert_eq!(counts, [kept, folded], "{arch} at {alpha}");
+    }
+}
+
+#[test]
+fn inputs_and_outputs_have_names_and_shapes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let example = small(Arch::OctResNet20, 0.5);
+    let model = example.model();
+    for batch in [None, Some(3)] {
+        model.save_onnx(&path, batch, [32, 24]).unwrap();
+        let written = read(&path);
+        let graph = &written.graph;
+        for (end, name, extents) in [
+            (&graph.input[0], "images", &[3, 32, 24][..]),
+            (&graph.output[0], "logits", &[7]),
+        ] {
+            assert_eq!(end.name, name);
+            let shape = &end.type_.tensor_type().shape;
+            let (first, rest) = shape.dim.split_first().unwrap();
+            match batch {
+                None => assert_eq!(first.dim_param(), "batch"),
+                Some(batch) => assert_eq!(first.dim_value(), batch as i64),
+            }
+            assert!(
+                rest.iter()
+                    .map(|dim| dim.dim_value())
+                    .eq(extents.iter().copied())
+            );
+        }
+    }
+}
+
+#[test]
+fn a_network_that_was_written_is_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = small(Arch::OctResNet26, 0.5);
+    let model = example
+        .model()
+        .to_device(&Device::flex().autodiff())
+        .train();
+    model
+        .save_onnx(folder.path().join("model.onnx"), None, [64, 64])
+        .unwrap();
+    let device = model.devices();
+    assert_eq!(device.len(), 1, "{device:?}");
+    let images = example.images();
+    let expected = example.model().forward(images.clone()).into_data();
+    assert_eq!(model.valid().forward(images).into_data(), expected);
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    let example = small(Arch::OctResNet20, 0.5);
+    let write = |path: &str, batch| example.model().save_onnx(path, batch, [32, 32]);
+    let error = write("/nowhere/model.onnx", None).unwrap_err();
+    assert!(matches!(error, WeightsError::Io { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("cannot write `/nowhere/model.onnx`"),
+        "{error}"
+    );
+}
