@@ -63,11 +63,15 @@ fn operations(model: &ModelProto) -> BTreeMap<&str, usize> {
 #[test]
 fn every_network_runs_elsewhere() {
     let temporary = tempfile::tempdir().unwrap();
-    let folder = folder().unwrap_or_else(|| temporary.path().into());
+    let asking = folder();
+    let folder = asking.clone().unwrap_or_else(|| temporary.path().into());
     let theirs = logits("onnxruntime");
     let (mut worst, mut wrong) = ([0.0f64; 2], Vec::new());
     for example in examples() {
         for (name, model) in forms(&example) {
+            if asking.is_none() && !theirs.contains_key(&name) {
+                continue; // ONNX Runtime has not been asked yet.
+            }
             let path = folder.join(format!("{name}.onnx"));
             model
                 .save_onnx(&path, batch(&example), example.size)
@@ -75,9 +79,8 @@ fn every_network_runs_elsewhere() {
             let written = read(&path);
             let ours = model.forward(example.images());
             let here = difference(ours.clone(), &run(&written, example.images()));
-            // Where it was not asked, the interpreter decides.
             let there = theirs.get(&name);
-            let there = there.map_or(0.0, |theirs| difference(ours, theirs));
+            let there = there.map_or(f64::INFINITY, |theirs| difference(ours, theirs));
             println!("{name:44} here {here:.1e}, ONNX Runtime {there:.1e}");
             if !(here < 1e-4 && there < 1e-4) {
                 wrong.push(name);
