@@ -333,11 +333,13 @@ impl Recipe {
         })
     }
 
-    /// The part of the memory that does not depend on the batch.
+    /// The part of the memory that does not depend on the batch: the program, and copies of the
+    /// weights, among them two that are there while they are saved.
     fn fixed_memory(&self, cost: &Cost) -> u64 {
+        const PROGRAM: u64 = 45_000_000;
         let gathered = u64::from(self.accumulate > 1);
-        let copies = 2 + gathered + self.optimizer.states() + u64::from(self.ema.is_some());
-        4 * copies * cost.params
+        let copies = 4 + gathered + self.optimizer.states() + u64::from(self.ema.is_some());
+        PROGRAM + 4 * copies * cost.params
     }
 
     /// The first setting in which `self` would make another run than `other`, with both values.
@@ -531,10 +533,10 @@ mod tests {
         let cost = recipe.model.config(12).cost([64, 64]).unwrap();
         for devices in ["flex", "flex,flex"] {
             recipe.device = devices.parse().unwrap();
-            recipe.data.batch_size = 64;
+            recipe.data.batch_size = 256;
             let whole = recipe.memory(&cost);
-            assert_eq!(recipe.batch_size_within(&cost, whole), 64);
-            assert_eq!(recipe.batch_size_within(&cost, u64::MAX), 64);
+            assert_eq!(recipe.batch_size_within(&cost, whole), 256);
+            assert_eq!(recipe.batch_size_within(&cost, u64::MAX), 256);
             let fits = recipe.batch_size_within(&cost, whole / 2);
             recipe.data.batch_size = fits;
             assert!(fits > 0 && recipe.memory(&cost) <= whole / 2, "{fits}");
