@@ -110,11 +110,19 @@ fn odd_sizes_survive_layers_with_no_high_group() {
         .with_alpha_out(1.0);
     let back = OctConv2dConfig::new([4, 5], [3, 3])
         .with_alpha_in(1.0)
-        .with_alpha_out(0.0);
-    let low = all_low.init(&device).forward(random([1, 3, 7, 5]));
-    assert_eq!(low.channels(), [0, 4]);
-    let high = back.init(&device).forward(low).into_high();
-    assert_eq!(high.dims(), [1, 5, 7, 5]);
+        .with_alpha_out(0.0)
+        .init(&device);
+    for (stride, size) in [(1, [7, 5]), (2, [9, 13])] {
+        let layer = all_low.clone().with_stride([stride; 2]).init(&device);
+        let forward = || {
+            let low = layer.forward(random([1, 3, size[0], size[1]]));
+            assert_eq!(low.channels(), [0, 4]);
+            let high = back.forward(low).into_high();
+            assert_eq!(high.dims()[2..], size.map(|s| s.div_ceil(stride)));
+        };
+        forward();
+        ops::without_engine(forward);
+    }
 }
 
 /// The initial sum of two paths has the variance of one vanilla convolution.
