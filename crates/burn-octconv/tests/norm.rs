@@ -9,7 +9,10 @@ use burn::{
 };
 use burn_octconv::{
     OctBatchNorm, OctBatchNormConfig, OctFeatures,
-    ops::norm::{Activation, batch_norm, batch_norm_max_pool},
+    ops::{
+        norm::{Activation, batch_norm, batch_norm_max_pool},
+        without_engine,
+    },
 };
 use proptest::{
     prelude::*,
@@ -159,6 +162,27 @@ fn the_fused_norm_equals_burns_layers() {
             Ok(())
         });
     tried.unwrap();
+}
+
+/// The form without an engine, with the statistics of the batch and with running ones.
+#[test]
+fn the_composed_norm_equals_burns_layers() {
+    for device in [Device::flex(), Device::flex().autodiff()] {
+        let norm = norm(5, &device);
+        let [x, residual] = [(); 2].map(|()| random([2, 5, 6, 9], &device));
+        for (residual, activation) in [
+            (None, ACTIVATIONS[1]),
+            (Some(residual.clone()), ACTIVATIONS[0]),
+            (Some(residual), ACTIVATIONS[2]),
+        ] {
+            let run = |form: Form| {
+                let norm = own_statistics(&norm);
+                read(form(&norm, x.clone(), residual.clone(), activation))
+            };
+            let composed = without_engine(|| run(batch_norm));
+            assert_eq!(composed, run(step_by_step));
+        }
+    }
 }
 
 /// The pooling that ends a stem, on sizes that it divides and on others.
