@@ -194,6 +194,12 @@ fn the_pooled_norm_equals_burns_layers() {
         .with_strides([2, 2])
         .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
         .init();
+    // Without autodiff, with the running statistics.
+    let fixed = norm(5, &Device::flex());
+    let x = random([2, 5, 9, 12], &Device::flex());
+    let pooled = batch_norm_max_pool(&fixed, x.clone(), Activation::Relu, &pool);
+    let expected = pool.forward(step_by_step(&fixed, x, None, Activation::Relu));
+    assert_eq!(pooled.into_data(), expected.into_data());
     for (size, activation) in [
         ([12, 16], ACTIVATIONS[1]),
         ([9, 7], ACTIVATIONS[2]),
