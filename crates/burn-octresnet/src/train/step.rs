@@ -317,15 +317,14 @@ impl InferenceStep for OctResNet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::{
-        nn::loss::CrossEntropyLossConfig,
-        tensor::{Distribution, Tolerance},
-    };
+    use burn::{nn::loss::CrossEntropyLossConfig, tensor::Tolerance};
 
     #[test]
     fn the_mean_of_the_cross_entropies_is_burns_loss() {
         let device = Device::flex();
-        let logits = Tensor::<2>::random([7, 5], Distribution::Normal(0.0, 2.0), &device);
+        // Not random numbers: other tests count on what they seeded the generator with.
+        let wave = Tensor::<1, Int>::arange(0..35, &device).float().sin();
+        let logits = (wave * 3.0).reshape([7, 5]);
         let targets = Tensor::<1, Int>::from_ints([0, 1, 2, 3, 4, 0, 2], &device);
         for smoothing in [0.0, 0.1, 0.5] {
             let burn = CrossEntropyLossConfig::new()
