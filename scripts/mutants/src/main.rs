@@ -309,6 +309,8 @@ fn stages(file: &str) -> Vec<(&'static str, Vec<String>, u32)> {
     vec![
         ("operator", sweeps.clone(), 100),
         ("layer", vec![], 0),
+        ("refusals", vec![], 0),
+        ("vanilla", vec![], 0),
         ("vocabulary", vec![], 0),
         (LIB, vec![module], 0),
         ("norm", vec![], 0),
