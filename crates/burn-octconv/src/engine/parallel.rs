@@ -50,14 +50,13 @@ pub(crate) fn for_each(jobs: usize, job: impl Fn(usize) + Sync) {
             job(index);
         }
     };
-    match role {
-        Role::Leader(crew) => {
-            let _between = Play::begin(Role::Busy);
-            // SAFETY: `team` keeps the crew while it is in `ROLE`, on its own
-            // thread, which is in no region of it.
-            unsafe { (*crew).region(&work) };
-        }
-        Role::Alone | Role::Busy => fork(threads, &work),
+    if let Role::Leader(crew) = role {
+        let _between = Play::begin(Role::Busy);
+        // SAFETY: `team` keeps the crew while it is in `ROLE`, on its own
+        // thread, which is in no region of it.
+        unsafe { (*crew).region(&work) };
+    } else {
+        fork(threads, &work);
     }
 }
 

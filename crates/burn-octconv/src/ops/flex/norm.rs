@@ -15,7 +15,7 @@ use burn::{
         tensor::FloatTensor,
     },
     nn::BatchNorm,
-    tensor::{DType, Shape, Tensor},
+    tensor::{DType, Shape, Tensor, TensorData},
 };
 
 use super::{Operand, contiguous, zeros};
@@ -159,11 +159,10 @@ impl Options {
     }
 }
 
-pub(super) fn vector(values: &[f32]) -> FlexTensor {
-    FlexTensor::from_data(burn::tensor::TensorData::new(
-        values.to_vec(),
-        [values.len()],
-    ))
+/// Mean and variance of each channel, as tensors.
+pub(super) fn vectors(statistics: &Statistics) -> [FlexTensor; 2] {
+    let vector = |values: &[f32]| TensorData::new(values.to_vec(), [values.len()]);
+    [&statistics.mean, &statistics.variance].map(|values| FlexTensor::from_data(vector(values)))
 }
 
 /// The operation that a backend with an engine provides.
@@ -181,11 +180,8 @@ impl NormBackend for Flex {
         let residual = operands.residual.get().map(contiguous);
         let [x, gamma, beta] = [operands.x, operands.gamma, operands.beta].map(contiguous);
         let (y, statistics) = options.forward(&x, &gamma, &beta, residual);
-        Normalized {
-            y,
-            mean: vector(&statistics.mean),
-            variance: vector(&statistics.variance),
-        }
+        let [mean, variance] = vectors(&statistics);
+        Normalized { y, mean, variance }
     }
 }
 
@@ -271,8 +267,7 @@ impl<C: CheckpointStrategy> NormBackend for Autodiff<Flex, C> {
         let residual = residual.map(contiguous);
         let [x, gamma, beta] = [x, gamma, beta].map(contiguous);
         let (y, statistics) = options.forward(&x, &gamma, &beta, residual);
-        let [mean, variance] =
-            [&statistics.mean, &statistics.variance].map(|values| Self::from_inner(vector(values)));
+        let [mean, variance] = vectors(&statistics).map(Self::from_inner);
         let y = match NormBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let saved = Saved {

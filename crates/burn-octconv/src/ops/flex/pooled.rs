@@ -21,7 +21,7 @@ use burn::{
 
 use super::{
     contiguous,
-    norm::{Normalized, Options, vector},
+    norm::{Normalized, Options, vectors},
     zeros,
 };
 use crate::{
@@ -115,11 +115,8 @@ impl PoolBackend for Flex {
         pool: Pool,
     ) -> Normalized<Self> {
         let (y, _, statistics) = forward(&[x, gamma, beta].map(contiguous), &options, &pool);
-        Normalized {
-            y,
-            mean: vector(&statistics.mean),
-            variance: vector(&statistics.variance),
-        }
+        let [mean, variance] = vectors(&statistics);
+        Normalized { y, mean, variance }
     }
 }
 
@@ -184,8 +181,7 @@ impl<C: CheckpointStrategy> PoolBackend for Autodiff<Flex, C> {
         let nodes = [x.node(), gamma.node(), beta.node()];
         let operands = [x, gamma, beta].map(|tensor| contiguous(tensor.into_primitive()));
         let (y, taken, statistics) = forward(&operands, &options, &pool);
-        let [mean, variance] =
-            [&statistics.mean, &statistics.variance].map(|values| Self::from_inner(vector(values)));
+        let [mean, variance] = vectors(&statistics).map(Self::from_inner);
         let y = match PoolBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let saved = Saved {
