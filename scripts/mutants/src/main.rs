@@ -70,9 +70,11 @@ const FILES: [&str; 31] = [
 ];
 
 /// The tests of the crate.
-const SUITES: [&str; 6] = [
+const SUITES: [&str; 8] = [
     "operator",
     "layer",
+    "refusals",
+    "vanilla",
     "vocabulary",
     "norm",
     "fold",
