@@ -46,7 +46,7 @@ for step in "${steps[@]}"; do
     train-8-burn) bench "$step" train --batch 8 --rows burn-conv2d,composed --runs 3 --warmup 0 ;;
     runtimes-infer-1) runtimes "$step" --batch 1 --rounds 4 --runs 10 ;;
     runtimes-infer-8) runtimes "$step" --batch 8 --rounds 2 --runs 4 ;;
-    runtimes-train-8) runtimes "$step" --mode train --batch 8 --rounds 2 --runs 2
+    runtimes-train-8) runtimes "$step" --mode train --batch 8 --rounds 2 --runs 2 \
       --runtimes torch,torch-channels-last ;;
     *) echo "there is no step '$step'" >&2; exit 2 ;;
   esac
