@@ -231,6 +231,30 @@ fn unreadable_images_are_named_and_counted_and_do_not_stop_anything() {
 }
 
 #[test]
+fn images_larger_than_the_recipe_allows_are_left_out_everywhere() {
+    let place = Workplace::new();
+    let large = place.path("images/val/sky/large.png");
+    image::RgbImage::new(1100, 1000).save(large).unwrap();
+    fs::write(
+        place.path("limit.json"),
+        r#"{"data": {"max_megapixels": 1}}"#,
+    )
+    .unwrap();
+    for line in [
+        format!("train {TINY} --config limit.json --data images --output run").as_str(),
+        "evaluate run --json",
+        "predict run images/val/sky --json",
+    ] {
+        let output = run(&mut place.octresnet(line)).good();
+        for part in ["large.png", "max_megapixels"] {
+            assert!(output.stderr.contains(part), "{output:?} lacks {part}");
+        }
+    }
+    let predictions = run(&mut place.octresnet("predict run images/val/sky --json")).json();
+    assert_eq!(predictions.as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn the_vanilla_network_and_adamw_train_too() {
     let place = Workplace::new();
     fs::write(

@@ -107,3 +107,40 @@ fn a_run_starts_from_a_checkpoint_and_goes_on_without_it() {
         .error(1, &["nowhere.pth"]);
     assert!(!place.path("wrong").exists());
 }
+
+/// The bytes of a tensor in a safetensors file (https://huggingface.co/docs/safetensors).
+fn tensor(file: &[u8], name: &str) -> Vec<u8> {
+    let (length, rest) = file.split_at(8);
+    let header = u64::from_le_bytes(length.try_into().unwrap()) as usize;
+    let (header, data) = rest.split_at(header);
+    let header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    let [start, end] = [0, 1].map(|at| &header[name]["data_offsets"][at]);
+    let [start, end] = [start, end].map(|at| at.as_u64().expect("the tensor is there") as usize);
+    data[start..end].to_vec()
+}
+
+#[test]
+fn the_recipe_for_fine_tuning_learns_on_a_frozen_stem() {
+    let place = Workplace::new();
+    let recipe = workspace().join("configs/finetune.json");
+    let (recipe, start) = (recipe.display(), fixture("vanilla.pth"));
+    // The small network of the fixture instead of the recipe's, on small pictures.
+    let small = format!("{TINY} --epochs 1 --arch oct-resnet-26 --width 0.03125");
+    let line = format!("train --config {recipe} --init {start} --data images --output run {small}");
+    run(&mut place.octresnet(&line)).good();
+
+    let cut = format!("convert {start} cut.safetensors --alpha 0.25 --classes 3");
+    run(&mut place.octresnet(&cut)).good();
+    let tuned = "convert run/last.bpk tuned.safetensors";
+    run(&mut place.octresnet(tuned)).good();
+    let [cut, tuned] =
+        ["cut", "tuned"].map(|name| fs::read(place.path(&format!("{name}.safetensors"))).unwrap());
+    let same = |name: &str| tensor(&cut, name) == tensor(&tuned, name);
+    assert!(same("conv1.weight"), "the stem is frozen");
+    for name in [
+        "layer2.0.conv1.conv.conv_h2l",
+        "layer4.0.conv2.conv.conv_h2h",
+    ] {
+        assert!(!same(&format!("{name}.weight")), "{name} has not learned");
+    }
+}
