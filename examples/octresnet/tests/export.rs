@@ -22,18 +22,18 @@ fn weights_survive_every_format() {
     assert_eq!(said["alpha"], 0.5);
     assert_eq!(said["output"], "one.safetensors");
     assert!(said["input"].is_null(), "{said}");
-    let one = fs::read(place.path("one.safetensors")).unwrap();
-    assert_eq!(said["bytes"], one.len());
+    let size = fs::metadata(place.path("one.safetensors")).unwrap().len();
+    assert_eq!(said["bytes"], size);
 
     export("one.safetensors two.bpk").good();
     export("two.bpk three.safetensors").good();
-    assert_eq!(one, fs::read(place.path("three.safetensors")).unwrap());
+    let same = |file: &str| tensors(&place.path("one.safetensors")) == tensors(&place.path(file));
+    assert!(same("three.safetensors"));
 
-    // Other weights would give another file.
-    export("run/last.bpk last.safetensors").good();
+    // Other weights would be noticed.
     place.train("other", "--epochs 1 --seed 4").good();
     export("other other.safetensors").good();
-    assert_ne!(one, fs::read(place.path("other.safetensors")).unwrap());
+    assert!(!same("other.safetensors"));
 }
 
 #[test]

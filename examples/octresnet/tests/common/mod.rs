@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -161,4 +162,22 @@ pub fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// The bytes of every tensor in a safetensors file (https://huggingface.co/docs/safetensors).
+pub fn tensors(file: &Path) -> BTreeMap<String, Vec<u8>> {
+    let content = fs::read(file).unwrap();
+    let (length, rest) = content.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().unwrap()) as usize;
+    let (header, data) = rest.split_at(length);
+    let header: BTreeMap<String, Value> = serde_json::from_slice(header).unwrap();
+    let tensors = header
+        .into_iter()
+        .filter(|(name, _)| name != "__metadata__");
+    let bytes = |entry: Value| {
+        let offsets = &entry["data_offsets"];
+        let [start, end] = [0, 1].map(|at| offsets[at].as_u64().unwrap() as usize);
+        data[start..end].to_vec()
+    };
+    tensors.map(|(name, entry)| (name, bytes(entry))).collect()
 }
