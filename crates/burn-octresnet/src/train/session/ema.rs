@@ -64,8 +64,9 @@ impl ModuleMapper for Average {
         let place = self.ids;
         self.ids += 1;
         match self.weights.remove::<D>(place.into()) {
+            // In this form a frozen weight stays as it is to the last bit.
             Some(weights) => {
-                param.map(|average| average * self.decay + weights * (1.0 - self.decay))
+                param.map(|average| average.clone() + (weights - average) * (1.0 - self.decay))
             }
             None => param,
         }
