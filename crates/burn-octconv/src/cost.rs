@@ -263,6 +263,35 @@ mod tests {
     }
 
     #[test]
+    fn sums_add_up_but_for_the_largest_layer() {
+        let part = |n: u64| Cost {
+            params: n,
+            macs: PathMacs {
+                h2h: 2 * n,
+                h2l: 3 * n,
+                l2h: 5 * n,
+                l2l: 7 * n,
+            },
+            activations: 11 * n,
+            working_set: 13 * n,
+        };
+        let sum = Cost {
+            working_set: 13 * 100,
+            ..part(111)
+        };
+        assert_eq!([1, 100, 10].map(part).into_iter().sum::<Cost>(), sum);
+        assert_eq!(Cost::plain(1, 2, 30, 4).working_set, 34);
+    }
+
+    #[test]
+    fn groups_divide_the_weights() {
+        let config = OctConv2dConfig::new([8, 12], [3, 3]).with_groups(2);
+        let cost = config.cost([4, 4]).unwrap();
+        assert_eq!(cost.params, 4 * 12 * 9 + 12);
+        assert_eq!(cost.macs.h2h, 16 * 2 * 6 * 9);
+    }
+
+    #[test]
     fn depthwise_layers_have_one_filter_per_channel() {
         let config = OctConv2dConfig::new([8, 8], [3, 3]).with_groups(8);
         let cost = config.with_bias(false).cost([4, 4]).unwrap();

@@ -70,9 +70,10 @@ const FILES: [&str; 31] = [
 ];
 
 /// The tests of the crate.
-const SUITES: [&str; 8] = [
+const SUITES: [&str; 9] = [
     "operator",
     "layer",
+    "edges",
     "refusals",
     "vanilla",
     "vocabulary",
@@ -311,6 +312,7 @@ fn stages(file: &str) -> Vec<(&'static str, Vec<String>, u32)> {
     vec![
         ("operator", sweeps.clone(), 100),
         ("layer", vec![], 0),
+        ("edges", vec![], 0),
         ("refusals", vec![], 0),
         ("vanilla", vec![], 0),
         ("vocabulary", vec![], 0),
