@@ -4,6 +4,8 @@
 mod conv;
 pub(super) mod norm;
 pub(super) mod pooled;
+#[cfg(test)]
+mod tests;
 
 pub(super) use conv::octconv2d;
 

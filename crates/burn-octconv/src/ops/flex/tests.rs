@@ -1,0 +1,149 @@
+//! Which layers the engine computes. Both forms give the same numbers, so that nothing else would
+//! notice a layer that went the slow way.
+
+use burn::{
+    module::Param,
+    nn::{BatchNorm, BatchNormConfig, PaddingConfig2d},
+    tensor::{DType, Device, Distribution, Tensor},
+};
+
+use super::{geometry, norm};
+use crate::{Downsample, OctConv2d, OctConv2dConfig, OctFeatures, Upsample, ops::without_engine};
+
+fn random(dims: [usize; 4]) -> Tensor<4> {
+    Tensor::random(dims, Distribution::Default, &Device::flex())
+}
+
+/// Features that fit the layer.
+fn input(layer: &OctConv2d, batch: usize) -> OctFeatures {
+    let group = |channels: usize, size: usize| {
+        (channels > 0).then(|| random([batch, channels, size, size]))
+    };
+    let (high, low) = (group(layer.input.high, 8), group(layer.input.low, 4));
+    OctFeatures::try_new(high, low, [8, 8]).unwrap()
+}
+
+fn by_engine(layer: &OctConv2d, features: &OctFeatures) -> bool {
+    geometry(features, &layer.kernels(), &layer.options).is_some()
+}
+
+fn config(kernel: usize) -> OctConv2dConfig {
+    OctConv2dConfig::new([8, 8], [kernel; 2])
+}
+
+fn vanilla(kernel: usize) -> OctConv2dConfig {
+    config(kernel).with_alpha(0.0)
+}
+
+#[test]
+fn the_engine_computes_the_layers_of_the_networks() {
+    let padded = PaddingConfig2d::Explicit(1, 1, 1, 1);
+    for config in [
+        config(1),
+        config(3),
+        config(3).with_bias(false),
+        config(3).with_stride([2, 2]),
+        config(3).with_alpha_in(0.0),
+        config(3).with_alpha_out(0.0).with_stride([2, 2]),
+        config(3).with_alpha(1.0),
+        config(3).with_alpha_in(0.0).with_alpha_out(1.0),
+        config(3).with_dilation([2, 2]),
+        // Strided is only what has a stride.
+        config(3).with_strided(true),
+        vanilla(3),
+        vanilla(3).with_padding(PaddingConfig2d::Valid),
+        vanilla(3).with_downsample(Downsample::Max),
+        vanilla(3)
+            .with_strided(true)
+            .with_stride([2, 2])
+            .with_padding(padded),
+        // Without a border to pad, `Same` is symmetric at any stride.
+        vanilla(1).with_strided(true).with_stride([2, 2]),
+        vanilla(3).with_strided(true),
+    ] {
+        let layer = config.init(&Device::flex());
+        assert!(by_engine(&layer, &input(&layer, 2)), "{config}");
+    }
+}
+
+#[test]
+fn everything_else_is_composed() {
+    let valid = PaddingConfig2d::Valid;
+    for config in [
+        config(3).with_groups(2),
+        config(3).with_groups(8),
+        config(2),
+        config(3).with_downsample(Downsample::Max),
+        config(3).with_upsample(Upsample::Bilinear),
+        config(3).with_strided(true).with_stride([2, 2]),
+        config(3).with_alpha(1.0).with_padding(valid),
+        vanilla(3).with_strided(true).with_stride([2, 2]),
+    ] {
+        let layer = config.init(&Device::flex());
+        assert!(!by_engine(&layer, &input(&layer, 2)), "{config}");
+    }
+    let layer = config(3).init(&Device::flex());
+    assert!(!by_engine(&layer, &input(&layer, 0)), "no images");
+    let x = input(&layer, 2);
+    without_engine(|| assert!(!by_engine(&layer, &x), "the engine is switched off"));
+}
+
+/// One operand of another precision is enough.
+#[test]
+fn the_engine_computes_in_f32_alone() {
+    let layer = config(3).init(&Device::flex());
+    let x = input(&layer, 2);
+    let wide = |x: &Option<Param<Tensor<1>>>| {
+        x.as_ref()
+            .map(|x| Param::from_tensor(x.val().cast(DType::F64)))
+    };
+    let bias_high = OctConv2d {
+        bias_high: wide(&layer.bias_high),
+        ..layer.clone()
+    };
+    let bias_low = OctConv2d {
+        bias_low: wide(&layer.bias_low),
+        ..layer.clone()
+    };
+    let kernel = layer
+        .l2l
+        .as_ref()
+        .map(|x| Param::from_tensor(x.val().cast(DType::F64)));
+    let kernel = OctConv2d {
+        l2l: kernel,
+        ..layer.clone()
+    };
+    for layer in [bias_high, bias_low, kernel] {
+        assert!(!by_engine(&layer, &x));
+    }
+    let (high, low) = x.into_parts();
+    let low = low.map(|x| x.cast(DType::F64));
+    assert!(!by_engine(
+        &layer,
+        &OctFeatures::try_new(high, low, [8, 8]).unwrap()
+    ));
+}
+
+#[test]
+fn norms_are_the_engines_where_all_fits_and_is_f32() {
+    let norm: BatchNorm = BatchNormConfig::new(4).init(&Device::flex());
+    let wide = |x: &Param<Tensor<1>>| Param::from_tensor(x.val().cast(DType::F64));
+    let gamma = BatchNorm {
+        gamma: wide(&norm.gamma),
+        ..norm.clone()
+    };
+    let beta = BatchNorm {
+        beta: wide(&norm.beta),
+        ..norm.clone()
+    };
+    let x = random([2, 4, 3, 3]);
+    assert!(norm::applies(&norm, &x, None));
+    assert!(norm::applies(&norm, &x, Some(&x)));
+    assert!(!norm::applies(&gamma, &x, None) && !norm::applies(&beta, &x, None));
+    assert!(!norm::applies(&norm, &x.clone().cast(DType::F64), None));
+    assert!(!norm::applies(&norm, &x, Some(&x.clone().cast(DType::F64))));
+    assert!(!norm::applies(&norm, &x, Some(&random([2, 4, 3, 1]))));
+    assert!(!norm::applies(&norm, &random([2, 5, 3, 3]), None));
+    assert!(!norm::applies(&norm, &random([0, 4, 3, 3]), None));
+    without_engine(|| assert!(!norm::applies(&norm, &x, None)));
+}
