@@ -35,9 +35,12 @@ fn vanilla(kernel: usize) -> OctConv2dConfig {
     config(kernel).with_alpha(0.0)
 }
 
+fn padded(config: OctConv2dConfig, p: usize) -> OctConv2dConfig {
+    config.with_padding(PaddingConfig2d::Explicit(p, p, p, p))
+}
+
 #[test]
 fn the_engine_computes_the_layers_of_the_networks() {
-    let padded = PaddingConfig2d::Explicit(1, 1, 1, 1);
     for config in [
         config(1),
         config(3),
@@ -53,10 +56,7 @@ fn the_engine_computes_the_layers_of_the_networks() {
         vanilla(3),
         vanilla(3).with_padding(PaddingConfig2d::Valid),
         vanilla(3).with_downsample(Downsample::Max),
-        vanilla(3)
-            .with_strided(true)
-            .with_stride([2, 2])
-            .with_padding(padded),
+        padded(vanilla(3).with_strided(true).with_stride([2, 2]), 1),
         // Without a border to pad, `Same` is symmetric at any stride.
         vanilla(1).with_strided(true).with_stride([2, 2]),
         vanilla(3).with_strided(true),
@@ -78,6 +78,15 @@ fn everything_else_is_composed() {
         config(3).with_strided(true).with_stride([2, 2]),
         config(3).with_alpha(1.0).with_padding(valid),
         vanilla(3).with_strided(true).with_stride([2, 2]),
+        padded(vanilla(3).with_strided(true).with_stride([2, 2]), 2),
+        padded(
+            vanilla(3)
+                .with_strided(true)
+                .with_stride([2, 2])
+                .with_dilation([2, 2]),
+            2,
+        ),
+        padded(vanilla(1), 1),
     ] {
         let layer = config.init(&Device::flex());
         assert!(!by_engine(&layer, &input(&layer, 2)), "{config}");
