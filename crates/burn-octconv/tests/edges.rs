@@ -57,6 +57,14 @@ fn a_frequency_of_one_channel_is_there() {
 }
 
 #[test]
+fn a_norm_has_one_feature_at_least() {
+    assert!(OctBatchNormConfig::new(1).try_init(&device()).is_ok());
+    let error = OctBatchNormConfig::new(0).try_init(&device()).map(drop);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("num_features is 0"), "{error}");
+}
+
+#[test]
 fn a_frequency_of_one_channel_needs_a_path() {
     for (alpha_in, part) in [(0.0, "need the H→L path"), (1.0, "need the L→H path")] {
         let config = OctConv2dConfig::new([2, 2], [3, 3]).with_alpha_in(alpha_in);

@@ -20,6 +20,8 @@ pub use engine::{uses_engine, without_engine};
 use burn::nn::PaddingConfig2d;
 use burn::{nn::conv::Conv2d, tensor::Tensor};
 
+#[cfg(feature = "flex")]
+use crate::engine::train::OctConv;
 use crate::{Downsample, OctFeatures, Upsample};
 
 /// The kernels and biases of one octave convolution. A path without a kernel does not exist.
@@ -102,20 +104,27 @@ pub fn octconv2d(
 /// Where [`Conv2d::forward`] panics.
 pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    if let Some(options) = vanilla_options(conv)
-        && x.dims()[1] == conv.weight.dims()[1] * conv.groups
-    {
-        let features = OctFeatures::from_high(x.clone());
-        let kernels = OctKernels {
-            h2h: Some(conv.weight.val()),
-            bias_high: conv.bias.as_ref().map(|bias| bias.val()),
-            ..OctKernels::default()
-        };
-        if let Some(geometry) = flex::geometry(&features, &kernels, &options) {
-            return flex::octconv2d(features, kernels, &geometry).into_high();
-        }
+    if let Some((features, kernels, geometry)) = by_engine(conv, &x) {
+        return flex::octconv2d(features, kernels, &geometry).into_high();
     }
     conv.forward(x)
+}
+
+/// A convolution as an octave convolution without low frequencies, if the engine computes it.
+#[cfg(feature = "flex")]
+fn by_engine(conv: &Conv2d, x: &Tensor<4>) -> Option<(OctFeatures, OctKernels, OctConv)> {
+    let options = vanilla_options(conv)?;
+    if x.dims()[1] != conv.weight.dims()[1] * conv.groups {
+        return None;
+    }
+    let features = OctFeatures::from_high(x.clone());
+    let kernels = OctKernels {
+        h2h: Some(conv.weight.val()),
+        bias_high: conv.bias.as_ref().map(|bias| bias.val()),
+        ..OctKernels::default()
+    };
+    let geometry = flex::geometry(&features, &kernels, &options)?;
+    Some((features, kernels, geometry))
 }
 
 /// The options of a convolution whose stride and padding are alike on both axes and both sides.

@@ -3,7 +3,10 @@
 
 use burn::{
     module::Param,
-    nn::{BatchNorm, BatchNormConfig, PaddingConfig2d},
+    nn::{
+        BatchNorm, BatchNormConfig, PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+    },
     tensor::{DType, Device, Distribution, Tensor},
 };
 
@@ -51,6 +54,7 @@ fn the_engine_computes_the_layers_of_the_networks() {
         config(3).with_alpha(1.0),
         config(3).with_alpha_in(0.0).with_alpha_out(1.0),
         config(3).with_dilation([2, 2]),
+        OctConv2dConfig::new([8, 8], [3, 1]),
         // Strided is only what has a stride.
         config(3).with_strided(true),
         vanilla(3),
@@ -62,7 +66,7 @@ fn the_engine_computes_the_layers_of_the_networks() {
         vanilla(3).with_strided(true),
     ] {
         let layer = config.init(&Device::flex());
-        assert!(by_engine(&layer, &input(&layer, 2)), "{config}");
+        assert!(by_engine(&layer, &input(&layer, 1)), "{config}");
     }
 }
 
@@ -77,6 +81,13 @@ fn everything_else_is_composed() {
         config(3).with_upsample(Upsample::Bilinear),
         config(3).with_strided(true).with_stride([2, 2]),
         config(3).with_alpha(1.0).with_padding(valid),
+        // A padding that keeps the size on one axis only.
+        config(3)
+            .with_alpha(1.0)
+            .with_padding(PaddingConfig2d::Explicit(1, 0, 1, 0)),
+        config(3)
+            .with_alpha(1.0)
+            .with_padding(PaddingConfig2d::Explicit(0, 1, 0, 1)),
         vanilla(3).with_strided(true).with_stride([2, 2]),
         padded(vanilla(3).with_strided(true).with_stride([2, 2]), 2),
         padded(
@@ -95,6 +106,30 @@ fn everything_else_is_composed() {
     assert!(!by_engine(&layer, &input(&layer, 0)), "no images");
     let x = input(&layer, 2);
     without_engine(|| assert!(!by_engine(&layer, &x), "the engine is switched off"));
+}
+
+#[test]
+fn vanilla_layers_are_the_engines_too() {
+    let layer = |padding: PaddingConfig2d, stride: [usize; 2]| {
+        let config = Conv2dConfig::new([8, 4], [3, 3]).with_padding(padding);
+        config.with_stride(stride).init(&Device::flex())
+    };
+    let by_engine = |conv: &Conv2d, channels: usize| {
+        let x = random([2, channels, 8, 6]);
+        crate::ops::by_engine(conv, &x).is_some()
+    };
+    let explicit = PaddingConfig2d::Explicit(1, 1, 1, 1);
+    for padding in [PaddingConfig2d::Valid, explicit.clone()] {
+        for stride in [1, 2] {
+            assert!(
+                by_engine(&layer(padding.clone(), [stride; 2]), 8),
+                "{padding:?} {stride}"
+            );
+        }
+    }
+    assert!(!by_engine(&layer(PaddingConfig2d::Same, [1, 1]), 8));
+    assert!(!by_engine(&layer(explicit.clone(), [1, 2]), 8));
+    assert!(!by_engine(&layer(explicit, [1, 1]), 7), "Burn refuses it");
 }
 
 /// One operand of another precision is enough.
