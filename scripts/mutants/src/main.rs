@@ -303,9 +303,9 @@ fn messages(cargo: &mut Child) -> impl Iterator<Item = Value> {
 fn stages(file: &str) -> Vec<(&'static str, Vec<String>, u32)> {
     let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
     let sweeps = words("--skip a_broken_operator --skip larger");
-    // The tests of this module; those of the engine lie beside their modules.
+    // The tests of this module; those of the engine and of its bridge lie beside their modules.
     let module = match file.rsplit_once('/') {
-        Some((folder, _)) if folder.starts_with("engine/") => folder,
+        Some((folder, _)) if folder.starts_with("engine/") || folder == "ops/flex" => folder,
         _ => file.trim_end_matches(".rs").trim_end_matches("/mod"),
     };
     let module = module.replace('/', "::") + "::";
