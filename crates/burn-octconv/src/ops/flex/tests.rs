@@ -38,8 +38,17 @@ fn vanilla(kernel: usize) -> OctConv2dConfig {
     config(kernel).with_alpha(0.0)
 }
 
+fn strided(kernel: usize) -> OctConv2dConfig {
+    vanilla(kernel).with_strided(true).with_stride([2, 2])
+}
+
 fn padded(config: OctConv2dConfig, p: usize) -> OctConv2dConfig {
     config.with_padding(PaddingConfig2d::Explicit(p, p, p, p))
+}
+
+/// The same in f64.
+fn wide<const D: usize>(parameter: &Param<Tensor<D>>) -> Param<Tensor<D>> {
+    Param::from_tensor(parameter.val().cast(DType::F64))
 }
 
 #[test]
@@ -60,9 +69,9 @@ fn the_engine_computes_the_layers_of_the_networks() {
         vanilla(3),
         vanilla(3).with_padding(PaddingConfig2d::Valid),
         vanilla(3).with_downsample(Downsample::Max),
-        padded(vanilla(3).with_strided(true).with_stride([2, 2]), 1),
+        padded(strided(3), 1),
         // Without a border to pad, `Same` is symmetric at any stride.
-        vanilla(1).with_strided(true).with_stride([2, 2]),
+        strided(1),
         vanilla(3).with_strided(true),
     ] {
         let layer = config.init(&Device::flex());
@@ -88,15 +97,9 @@ fn everything_else_is_composed() {
         config(3)
             .with_alpha(1.0)
             .with_padding(PaddingConfig2d::Explicit(0, 1, 0, 1)),
-        vanilla(3).with_strided(true).with_stride([2, 2]),
-        padded(vanilla(3).with_strided(true).with_stride([2, 2]), 2),
-        padded(
-            vanilla(3)
-                .with_strided(true)
-                .with_stride([2, 2])
-                .with_dilation([2, 2]),
-            2,
-        ),
+        strided(3),
+        padded(strided(3), 2),
+        padded(strided(3).with_dilation([2, 2]), 2),
         padded(vanilla(1), 1),
     ] {
         let layer = config.init(&Device::flex());
@@ -137,24 +140,16 @@ fn vanilla_layers_are_the_engines_too() {
 fn the_engine_computes_in_f32_alone() {
     let layer = config(3).init(&Device::flex());
     let x = input(&layer, 2);
-    let wide = |x: &Option<Param<Tensor<1>>>| {
-        x.as_ref()
-            .map(|x| Param::from_tensor(x.val().cast(DType::F64)))
-    };
     let bias_high = OctConv2d {
-        bias_high: wide(&layer.bias_high),
+        bias_high: layer.bias_high.as_ref().map(wide),
         ..layer.clone()
     };
     let bias_low = OctConv2d {
-        bias_low: wide(&layer.bias_low),
+        bias_low: layer.bias_low.as_ref().map(wide),
         ..layer.clone()
     };
-    let kernel = layer
-        .l2l
-        .as_ref()
-        .map(|x| Param::from_tensor(x.val().cast(DType::F64)));
     let kernel = OctConv2d {
-        l2l: kernel,
+        l2l: layer.l2l.as_ref().map(wide),
         ..layer.clone()
     };
     for layer in [bias_high, bias_low, kernel] {
@@ -171,7 +166,6 @@ fn the_engine_computes_in_f32_alone() {
 #[test]
 fn norms_are_the_engines_where_all_fits_and_is_f32() {
     let norm: BatchNorm = BatchNormConfig::new(4).init(&Device::flex());
-    let wide = |x: &Param<Tensor<1>>| Param::from_tensor(x.val().cast(DType::F64));
     let gamma = BatchNorm {
         gamma: wide(&norm.gamma),
         ..norm.clone()
