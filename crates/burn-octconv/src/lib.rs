@@ -155,8 +155,6 @@ extern crate alloc;
 
 mod conv;
 mod cost;
-#[cfg(feature = "flex")]
-pub mod engine;
 mod error;
 mod features;
 #[cfg(feature = "flex")]

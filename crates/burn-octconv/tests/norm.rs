@@ -10,7 +10,7 @@ use burn::{
 use burn_octconv::{
     OctBatchNorm, OctBatchNormConfig, OctFeatures,
     ops::{
-        norm::{Activation, batch_norm, batch_norm_max_pool},
+        norm::{Activation, activate, batch_norm, batch_norm_max_pool},
         without_engine,
     },
 };
@@ -71,10 +71,11 @@ fn step_by_step(
     activation: Activation,
 ) -> Tensor<4> {
     let y = norm.forward(x);
-    activation.forward(match residual {
+    let y = match residual {
         Some(residual) => y + residual,
         None => y,
-    })
+    };
+    activate(activation, y)
 }
 
 /// The same norm with running statistics of its own, which a clone would share.

@@ -17,8 +17,8 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
+use burn_image_folder::{ImageDataset, ImageList, ImageLoader, LoaderConfig, Transform};
 use burn_octresnet::{
-    data::{ImageDataset, ImageList, ImageLoader, LoaderConfig, Transform},
     model::{Alpha, OctResNet},
     train::{Recipe, TrainedModel},
     weights::Checkpoint,

@@ -11,8 +11,9 @@ use image::{
     imageops::{self, FilterType},
 };
 
+use burn_image_folder::EvalTransform;
+
 use crate::{
-    data::EvalTransform,
     plot::{FrequenciesPicture, LayerMaps, Maps, MapsPicture, PlotError, Save},
     train::{TrainError, TrainedModel},
 };

@@ -1,6 +1,5 @@
 //! Octave ResNets for Burn.
 
-pub mod data;
 #[cfg(feature = "plot")]
 pub mod inspect;
 pub mod model;

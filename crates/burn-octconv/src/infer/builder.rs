@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::{
-    OctConv2d,
-    engine::{
-        affine::AffineWeights,
-        conv::{Activation, DepthwiseWeights, PackedWeights, StemWeights},
-    },
+use octave_engine::{
+    affine::AffineWeights,
+    conv::{Activation, DepthwiseWeights, PackedWeights, StemWeights},
 };
+
+use crate::OctConv2d;
 
 /// A map of a network: one frequency group, by its place in the list of maps.
 pub(super) type Id = usize;
@@ -49,7 +48,7 @@ pub(super) struct Reading {
     pub padding: [usize; 2],
 }
 
-/// One output group of a layer; see [`Product`](crate::engine::conv::Product).
+/// One output group of a layer; see [`Product`](octave_engine::conv::Product).
 pub(super) struct Node {
     pub weights: PackedWeights,
     pub sources: Vec<Reading>,

@@ -8,15 +8,11 @@ use burn::{
 use super::builder::{
     Epilogue, Id, NetworkBuilder, Node, OctMap, Op, Reading, Size, SizeId, keeps_size,
 };
-use crate::{
-    Downsample, OctBatchNorm, OctConv2d, Upsample,
-    conv::Affine,
-    engine::{
-        Isa,
-        affine::AffineWeights,
-        conv::{Activation, DepthwiseWeights, Kernel, PackedWeights, StemWeights, panel_width},
-    },
-    ops::uses_engine,
+use crate::{Downsample, OctBatchNorm, OctConv2d, Upsample, conv::Affine, ops::uses_engine};
+use octave_engine::{
+    Isa,
+    affine::AffineWeights,
+    conv::{Activation, DepthwiseWeights, Kernel, PackedWeights, StemWeights, panel_width},
 };
 
 /// The elements of a tensor; `None` unless it is f32 on Flex, outside of autodiff.

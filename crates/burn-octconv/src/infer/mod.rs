@@ -43,4 +43,4 @@ pub use builder::{Epilogue, NetworkBuilder, OctMap};
 pub use network::Network;
 pub use steps::StepTime;
 
-pub use crate::engine::peak_macs_per_second;
+pub use octave_engine::peak_macs_per_second;

@@ -12,7 +12,7 @@ use super::{
     lower::values,
     schedule::Schedule,
 };
-use crate::engine::{
+use octave_engine::{
     BlockedMap, Isa,
     affine::affine,
     conv::{

@@ -11,7 +11,7 @@ use super::{
     builder::{Op, Size},
     network::Network,
 };
-use crate::engine::conv::PackedWeights;
+use octave_engine::conv::PackedWeights;
 
 /// One step of a network: operations that run together.
 #[derive(Debug, Clone, PartialEq)]

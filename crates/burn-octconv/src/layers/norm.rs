@@ -12,7 +12,7 @@ use burn::{
 
 use crate::{
     ChannelSplit, FeatureError, OctConvError, OctFeatures,
-    ops::norm::{Activation, batch_norm},
+    ops::norm::{Activation, activate, batch_norm},
 };
 
 /// A norm over the channels of one frequency group: what [`OctNorm`] applies to each.
@@ -32,10 +32,11 @@ pub trait ChannelNorm: Module {
         activation: Activation,
     ) -> Tensor<4> {
         let y = self.normalize(input);
-        activation.forward(match residual {
+        let y = match residual {
             Some(residual) => y + residual,
             None => y,
-        })
+        };
+        activate(activation, y)
     }
 }
 

@@ -15,7 +15,8 @@ use burn::{
 };
 
 use super::{OctConvOptions, OctKernels, uses_engine};
-use crate::{Downsample, OctFeatures, Upsample, engine::train::OctConv};
+use crate::{Downsample, OctFeatures, Upsample};
+use octave_engine::train::OctConv;
 
 /// What the engine is to compute, or `None` where it does not apply: on another backend, inside of
 /// [`without_engine`](super::without_engine), in another precision than f32, or with options that

@@ -20,9 +20,9 @@ pub use engine::{uses_engine, without_engine};
 use burn::nn::PaddingConfig2d;
 use burn::{nn::conv::Conv2d, tensor::Tensor};
 
-#[cfg(feature = "flex")]
-use crate::engine::train::OctConv;
 use crate::{Downsample, OctFeatures, Upsample};
+#[cfg(feature = "flex")]
+use octave_engine::train::OctConv;
 
 /// The kernels and biases of one octave convolution. A path without a kernel does not exist.
 #[derive(Debug, Clone, Default)]

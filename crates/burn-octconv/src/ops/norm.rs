@@ -4,39 +4,16 @@ use burn::{
     nn::{BatchNorm, pool::MaxPool2d},
     tensor::{DType, Tensor, activation::relu},
 };
+pub use octave_plan::Activation;
 
-/// The activation after a norm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Activation {
-    /// None.
-    #[default]
-    Identity,
-    /// `max(x, 0)`.
-    Relu,
-    /// `min(max(x, 0), 6)`.
-    Relu6,
-}
-
-impl Activation {
-    /// Applies the activation.
-    pub fn forward(self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Identity => x,
-            Self::Relu => relu(x),
-            #[cfg(feature = "capture")]
-            Self::Relu6 if super::capture::records(&x.device()) => super::capture::relu6(x),
-            Self::Relu6 => x.clamp(0.0, 6.0),
-        }
-    }
-
-    /// The least and the greatest value of the result.
-    #[cfg(feature = "flex")]
-    pub(crate) fn bounds(self) -> [f32; 2] {
-        match self {
-            Self::Identity => [f32::NEG_INFINITY, f32::INFINITY],
-            Self::Relu => [0.0, f32::INFINITY],
-            Self::Relu6 => [0.0, 6.0],
-        }
+/// Applies an activation.
+pub fn activate(activation: Activation, x: Tensor<4>) -> Tensor<4> {
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => relu(x),
+        #[cfg(feature = "capture")]
+        Activation::Relu6 if super::capture::records(&x.device()) => super::capture::relu6(x),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
     }
 }
 
@@ -79,10 +56,11 @@ pub fn batch_norm(
         return y;
     }
     let y = norm.forward(x);
-    activation.forward(match residual {
+    let y = match residual {
         Some(residual) => y + residual,
         None => y,
-    })
+    };
+    activate(activation, y)
 }
 
 /// Computes `pool(activation(norm(x)))`, as the stem of a network ends: what the layers compute

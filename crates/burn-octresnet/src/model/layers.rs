@@ -13,7 +13,7 @@ use burn_octconv::{
     OctFeatures, OctSqueezeExcite, OctSqueezeExciteConfig, fold_batch_norm,
     ops::{
         conv2d,
-        norm::{Activation, batch_norm},
+        norm::{Activation, activate, batch_norm},
     },
 };
 
@@ -309,8 +309,8 @@ pub(super) fn normalize_with(
 ) -> OctFeatures {
     match (norm, shortcut) {
         (Some(norm), shortcut) => norm.forward_with(x, shortcut, activation),
-        (None, Some(shortcut)) => (x + shortcut).map(|x| activation.forward(x)),
-        (None, None) => x.map(|x| activation.forward(x)),
+        (None, Some(shortcut)) => (x + shortcut).map(|x| activate(activation, x)),
+        (None, None) => x.map(|x| activate(activation, x)),
     }
 }
 
@@ -322,7 +322,7 @@ pub(super) fn normalize_vanilla(
 ) -> Tensor<4> {
     match norm {
         Some(norm) => batch_norm(norm, x, None, activation),
-        None => activation.forward(x),
+        None => activate(activation, x),
     }
 }
 

@@ -8,7 +8,7 @@ use burn_octconv::{
     OctConvError, OctFeatures,
     ops::{
         conv2d,
-        norm::{Activation, batch_norm, batch_norm_max_pool},
+        norm::{Activation, activate, batch_norm, batch_norm_max_pool},
     },
 };
 
@@ -213,7 +213,7 @@ impl OctResNet {
             x = match (bn, pool) {
                 // The map between the two would be the largest of the network.
                 (Some(bn), Some(pool)) => batch_norm_max_pool(bn, x, activation, pool),
-                (None, Some(pool)) => pool.forward(activation.forward(x)),
+                (None, Some(pool)) => pool.forward(activate(activation, x)),
                 (bn, None) => normalize_vanilla(bn, x, activation),
             };
         }

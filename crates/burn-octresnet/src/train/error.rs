@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{DeviceError, Devices, Precision};
-use crate::{data::DataError, model::ModelError, weights::WeightsError};
+use crate::{model::ModelError, weights::WeightsError};
+use burn_image_folder::DataError;
 
 /// What can go wrong around training and using a network. Each message is one line and says what
 /// to do.

@@ -2,7 +2,7 @@ use burn::{data::dataloader::DataLoader, tensor::Tensor};
 use serde::Serialize;
 
 use super::{Classified, Confusion, TrainError, TrainedModel, error::first_line};
-use crate::data::{ImageDataset, ImageFolder, ImageList, ImageLoader, Transform};
+use burn_image_folder::{ImageDataset, ImageFolder, ImageList, ImageLoader, Transform};
 
 /// How well a network does on a folder of images. Accuracies are shares, 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize)]

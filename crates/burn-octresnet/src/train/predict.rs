@@ -4,7 +4,7 @@ use burn::tensor::activation::softmax;
 use serde::Serialize;
 
 use super::{TrainError, TrainedModel, evaluate::host};
-use crate::data::DataError;
+use burn_image_folder::DataError;
 
 /// What a network sees in an image.
 #[derive(Debug, Clone, PartialEq, Serialize)]

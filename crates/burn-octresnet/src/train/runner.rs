@@ -24,12 +24,10 @@ use super::{
     speed::SpeedMetric,
     weights,
 };
-use crate::{
-    data::{
-        ImageBatch, ImageDataset, ImageFolder, ImageList, ImageLoader, LoaderConfig, SkipReport,
-        Transform,
-    },
-    model::{OctResNet, OctResNetConfig},
+use crate::model::{OctResNet, OctResNetConfig};
+use burn_image_folder::{
+    ImageBatch, ImageDataset, ImageFolder, ImageList, ImageLoader, LoaderConfig, SkipReport,
+    Transform,
 };
 
 /// Where runs go that are given no folder.

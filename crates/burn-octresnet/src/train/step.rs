@@ -16,10 +16,8 @@ use burn::{
 };
 
 use super::{DataWait, Mixed, precision::full};
-use crate::{
-    data::{ImageBatch, Position},
-    model::OctResNet,
-};
+use crate::model::OctResNet;
+use burn_image_folder::{ImageBatch, Position};
 
 /// A batch to train on: images and what the loss compares the logits with.
 #[derive(Debug, Clone)]

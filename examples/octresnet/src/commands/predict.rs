@@ -1,10 +1,8 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
-use burn_octresnet::{
-    data::list_images,
-    train::{DeviceName, Prediction, TrainedModel},
-};
+use burn_image_folder::list_images;
+use burn_octresnet::train::{DeviceName, Prediction, TrainedModel};
 use clap::Args;
 
 use super::{percent, print, print_json};

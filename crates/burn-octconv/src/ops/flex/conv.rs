@@ -26,14 +26,10 @@ use burn::{
 };
 
 use super::{Operand, contiguous, zeros};
-use crate::{
-    OctFeatures,
-    engine::{
-        Isa,
-        train::{self, OctConv, OctWeights, Workspace, octconv2d_backward, octconv2d_forward},
-    },
-    features::half,
-    ops::OctKernels,
+use crate::{OctFeatures, features::half, ops::OctKernels};
+use octave_engine::{
+    Isa,
+    train::{self, OctConv, OctWeights, Workspace, octconv2d_backward, octconv2d_forward},
 };
 
 thread_local! {

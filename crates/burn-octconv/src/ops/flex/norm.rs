@@ -19,15 +19,13 @@ use burn::{
 };
 
 use super::{Operand, contiguous, zeros};
-use crate::{
-    engine::{
-        Isa,
-        train::norm::{Forward, Norm, ParameterGradients, Residual, Statistics},
-    },
-    ops::{
-        norm::{Activation, BatchStatistics},
-        uses_engine,
-    },
+use crate::ops::{
+    norm::{Activation, BatchStatistics},
+    uses_engine,
+};
+use octave_engine::{
+    Isa,
+    train::norm::{Forward, Norm, ParameterGradients, Residual, Statistics},
 };
 
 /// Whether the engine computes this: in f32, on Flex.

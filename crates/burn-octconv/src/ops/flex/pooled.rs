@@ -24,12 +24,10 @@ use super::{
     norm::{Normalized, Options, vectors},
     zeros,
 };
-use crate::{
-    engine::{
-        Isa,
-        train::norm::{ParameterGradients, Pool, Statistics},
-    },
-    ops::norm::{Activation, BatchStatistics},
+use crate::ops::norm::{Activation, BatchStatistics};
+use octave_engine::{
+    Isa,
+    train::norm::{ParameterGradients, Pool, Statistics},
 };
 
 /// What the engine is to pool a map of `size` with, if it can.

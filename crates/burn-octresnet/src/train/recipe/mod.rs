@@ -16,12 +16,10 @@ use super::{
     Devices, OptimizerConfig, Precision, Schedule, ScheduleConfig, Strategy, TrainError,
     session::layer_names,
 };
-use crate::{
-    data::{
-        EvalTransform, ImageFolder, MAX_MEGAPIXELS, Normalize, OnUnreadable, Sampling, SplitConfig,
-        TrainTransform,
-    },
-    model::{Alpha, Arch, OctResNetConfig, Stem},
+use crate::model::{Alpha, Arch, OctResNetConfig, Stem};
+use burn_image_folder::{
+    EvalTransform, ImageFolder, MAX_MEGAPIXELS, Normalize, OnUnreadable, Sampling, SplitConfig,
+    TrainTransform,
 };
 
 /// A run: network, images, optimizer, schedule.
@@ -300,8 +298,8 @@ impl Recipe {
     }
 
     /// What the training and the validation loader have in common.
-    pub(super) fn loader(&self) -> crate::data::LoaderConfig {
-        crate::data::LoaderConfig {
+    pub(super) fn loader(&self) -> burn_image_folder::LoaderConfig {
+        burn_image_folder::LoaderConfig {
             batch_size: self.data.batch_size,
             workers: self.data.workers,
             on_unreadable: self.data.on_unreadable,

@@ -11,10 +11,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{lower::all_finite, mix::mix, strategy::Run};
 use crate::{
-    data::ImageBatch,
     model::OctResNet,
     train::{Classified, OnNan, Precision, TrainBatch, TrainError, evaluate::host},
 };
+use burn_image_folder::ImageBatch;
 
 impl Run<'_> {
     /// Trains on what is left of the epoch at hand.

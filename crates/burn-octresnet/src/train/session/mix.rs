@@ -86,7 +86,7 @@ mod tests {
             dropout: 0.0,
             loss_scale: 1.0,
             indexes: Vec::new(),
-            next: crate::data::Position::start_of(1),
+            next: burn_image_folder::Position::start_of(1),
             share: 1.0,
         }
     }

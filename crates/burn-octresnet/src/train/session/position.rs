@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::lower::LossScale;
-use crate::data;
+
 
 /// How far a run has come, and the sums of the epoch at hand.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,10 +45,10 @@ impl Position {
     }
 
     /// Where the next batch of training images starts.
-    pub(crate) fn in_data(&self) -> data::Position {
+    pub(crate) fn in_data(&self) -> burn_image_folder::Position {
         match self.trained {
-            true => data::Position::start_of(self.epoch as u64 + 1),
-            false => data::Position {
+            true => burn_image_folder::Position::start_of(self.epoch as u64 + 1),
+            false => burn_image_folder::Position {
                 epoch: self.epoch as u64,
                 image: self.image,
             },

@@ -21,13 +21,13 @@ use burn::{
 
 use super::*;
 use crate::{
-    data::ImageBatch,
     model::OctResNet,
     train::{
         DataWait, History, OnNan, OptimizerConfig, PlainProgress, Recipe, RunDir, ScheduleConfig,
         TrainBatch, TrainError, checkpoint::Checkpoints, journal::Journal, weights,
     },
 };
+use burn_image_folder::ImageBatch;
 
 /// The same batches in every epoch.
 #[derive(Clone)]
@@ -99,7 +99,7 @@ fn batch(images: Tensor<4>) -> TrainBatch {
         dropout: 0.0,
         loss_scale: 1.0,
         indexes: Vec::new(),
-        next: crate::data::Position::start_of(1),
+        next: burn_image_folder::Position::start_of(1),
         share: 1.0,
     }
 }
@@ -202,7 +202,7 @@ fn run(
         images: Tensor::zeros([1, 3, 8, 8], &Device::flex()),
         targets: Tensor::from_data([0], &Device::flex()),
         indexes: vec![0],
-        next: crate::data::Position::start_of(2),
+        next: burn_image_folder::Position::start_of(2),
     };
     let interrupter = stop.clone().unwrap_or_default();
     let val = Batches {

@@ -3,12 +3,10 @@
 use std::{path::PathBuf, time::Instant};
 
 use burn::data::dataloader::DataLoader;
-use burn_octresnet::{
-    data::{
-        ImageDataset, ImageList, ImageLoader, LoaderConfig, Normalize, TrainTransform, Transform,
-    },
-    train::DeviceName,
+use burn_image_folder::{
+    ImageDataset, ImageList, ImageLoader, LoaderConfig, Normalize, TrainTransform, Transform,
 };
+use burn_octresnet::train::DeviceName;
 use clap::Args;
 use serde::Serialize;
 

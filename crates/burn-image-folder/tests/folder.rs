@@ -1,0 +1,267 @@
+//! Indexing folders: layouts, splits, and every error before training starts.
+
+use std::fs;
+use std::path::Path;
+
+use burn_image_folder::{DataError, ImageFolder, ImageList, SplitConfig, list_images};
+use tempfile::{TempDir, tempdir};
+
+/// A folder with empty files: an index does not open them.
+fn tree(files: &[&str]) -> TempDir {
+    let folder = tempdir().unwrap();
+    for file in files {
+        let path = folder.path().join(file);
+        match file.ends_with('/') {
+            true => fs::create_dir_all(path).unwrap(),
+            false => {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, "").unwrap();
+            }
+        }
+    }
+    folder
+}
+
+fn open(folder: &TempDir) -> Result<ImageFolder, DataError> {
+    ImageFolder::open(folder.path(), &SplitConfig::default())
+}
+
+/// Paths relative to `root` with their classes.
+fn entries(list: &ImageList, root: &Path) -> Vec<(String, usize)> {
+    let entry = |index| {
+        let path = list.path(index);
+        let path = path.strip_prefix(root).unwrap().to_str().unwrap();
+        (path.replace('\\', "/"), list.class(index))
+    };
+    (0..list.len()).map(entry).collect()
+}
+
+/// The message, which names the folder as `ROOT`.
+fn message<T: std::fmt::Debug>(result: Result<T, DataError>, root: &Path) -> String {
+    let message = result.unwrap_err().to_string();
+    assert!(!message.contains('\n'), "{message}");
+    message.replace(root.to_str().unwrap(), "ROOT")
+}
+
+#[test]
+fn a_train_and_val_pair_is_read_sorted() {
+    let folder = tree(&[
+        "train/b/2.PNG",
+        "train/b/10.jpeg",
+        "train/b/deep/er/1.webp",
+        "train/b/notes.txt",
+        "train/b/.hidden.png",
+        "train/b/.cache/1.png",
+        "train/a/x.jpg",
+        "train/readme.md",
+        "validation/a/y.tif",
+        "validation/b/z.ppm",
+        "other/stuff.bin",
+    ]);
+    let index = open(&folder).unwrap();
+    assert_eq!(index.classes, ["a", "b"]);
+    let expected = [
+        ("train/a/x.jpg", 0),
+        ("train/b/10.jpeg", 1),
+        ("train/b/2.PNG", 1),
+        ("train/b/deep/er/1.webp", 1),
+    ];
+    let expected = expected.map(|(path, class)| (path.to_string(), class));
+    assert_eq!(entries(&index.train, folder.path()), expected);
+    assert_eq!(index.train.class_counts(), [1, 3]);
+    assert_eq!(index.val.class_counts(), [1, 1]);
+    assert_eq!(index.val.path(1), folder.path().join("validation/b/z.ppm"));
+}
+
+#[test]
+fn a_single_folder_is_split_per_class_by_the_seed() {
+    let mut files: Vec<String> = (0..50).map(|i| format!("a/{i}.jpg")).collect();
+    files.extend((0..3).map(|i| format!("b/{i}.jpg")));
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    let folder = tree(&files);
+    let split = |seed| {
+        let config = SplitConfig {
+            val_fraction: 0.1,
+            seed,
+        };
+        let index = ImageFolder::open(folder.path(), &config).unwrap();
+        assert_eq!(index.train.class_counts(), [45, 2]);
+        assert_eq!(index.val.class_counts(), [5, 1]);
+        let train = entries(&index.train, folder.path());
+        let val = entries(&index.val, folder.path());
+        let mut all = [train.clone(), val.clone()].concat();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 53);
+        assert!(train.is_sorted() && val.is_sorted());
+        val
+    };
+    assert_eq!(split(1), split(1));
+    assert_ne!(split(1), split(2));
+    // Pinned: another machine or release must not move images between the sides.
+    let names: Vec<_> = split(7).into_iter().map(|(name, _)| name).collect();
+    let pinned = [
+        "a/3.jpg", "a/31.jpg", "a/44.jpg", "a/46.jpg", "a/5.jpg", "b/2.jpg",
+    ];
+    assert_eq!(names, pinned);
+}
+
+#[test]
+fn a_class_may_be_called_train() {
+    let folder = tree(&["train/1.jpg", "train/2.jpg", "car/1.jpg", "car/2.jpg"]);
+    assert_eq!(open(&folder).unwrap().classes, ["car", "train"]);
+}
+
+#[test]
+fn every_bad_folder_is_told_apart() {
+    let root = tempdir().unwrap();
+    let missing = root.path().join("nowhere");
+    let result = ImageFolder::open(&missing, &SplitConfig::default());
+    assert_eq!(
+        message(result, root.path()),
+        "`ROOT/nowhere` does not exist: check the path"
+    );
+
+    let cases: [(&[&str], &str); 8] = [
+        (
+            &[],
+            "`ROOT` holds no class folders: put the images of each class in a folder named after it",
+        ),
+        (
+            &["1.jpg"],
+            "`ROOT` holds no class folders: put the images of each class in a folder named after it",
+        ),
+        (
+            &["a/", "b/notes.txt"],
+            "no images in any of the 2 class folders of `ROOT`: files ending in jpg, png, bmp, webp, gif, tiff or ppm are looked for",
+        ),
+        (
+            &["a/1.jpg", "a/2.jpg", "b/"],
+            "class `b` has no images in `ROOT/b`: add some or remove the folder",
+        ),
+        (
+            &["train/a/1.jpg", "val/a/"],
+            "no images in any of the 1 class folders of `ROOT/val`: files ending in jpg, png, bmp, webp, gif, tiff or ppm are looked for",
+        ),
+        (
+            &["train/a/1.jpg"],
+            "`ROOT` has a `train` folder but no `val` or `validation` folder beside it: add one, or give the `train` folder itself to split it",
+        ),
+        (
+            &[
+                "train/a/1.jpg",
+                "train/b/1.jpg",
+                "val/a/1.jpg",
+                "val/c/1.jpg",
+            ],
+            "train and val have different classes: only in train: `b`; only in val: `c`; make them the same",
+        ),
+        (
+            &["a/1.jpg", "a/2.jpg", "b/1.jpg"],
+            "class `b` has 1 image, which cannot be in both train and validation: add images or provide `train` and `val` folders",
+        ),
+    ];
+    for (files, expected) in cases {
+        let folder = tree(files);
+        assert_eq!(message(open(&folder), folder.path()), expected);
+    }
+
+    let folder = tree(&["a"]);
+    let result = ImageFolder::open(folder.path().join("a"), &SplitConfig::default());
+    assert_eq!(
+        message(result, folder.path()),
+        "`ROOT/a` is not a folder: give the folder that holds the class folders"
+    );
+
+    let folder = tree(&["a/1.jpg", "a/2.jpg"]);
+    for fraction in [0.0, 1.0, f64::NAN] {
+        let config = SplitConfig {
+            val_fraction: fraction,
+            seed: 0,
+        };
+        assert_eq!(
+            message(ImageFolder::open(folder.path(), &config), folder.path()),
+            format!("`val_fraction` is {fraction}: it must be between 0 and 1, both excluded")
+        );
+    }
+}
+
+#[test]
+fn a_thousand_missing_classes_do_not_flood_the_terminal() {
+    let files: Vec<_> = (0..30).map(|i| format!("train/{i}/1.jpg")).collect();
+    let mut files: Vec<_> = files.iter().map(String::as_str).collect();
+    files.push("val/0/1.jpg");
+    let folder = tree(&files);
+    let message = message(open(&folder), folder.path());
+    assert!(
+        message.contains("`18` and 19 more; only in val: none"),
+        "{message}"
+    );
+}
+
+#[test]
+fn evaluation_numbers_classes_as_the_model_does() {
+    let classes = ["zebra", "ant", "bee"].map(String::from);
+    let folder = tree(&["val/bee/1.jpg", "val/zebra/1.jpg", "train/wasp/1.jpg"]);
+    let list = ImageFolder::open_eval(folder.path(), &classes).unwrap();
+    let expected = [("val/zebra/1.jpg", 0), ("val/bee/1.jpg", 2)];
+    let expected = expected.map(|(path, class)| (path.to_string(), class));
+    assert_eq!(entries(&list, folder.path()), expected);
+    assert_eq!(list.class_counts(), [1, 0, 1]);
+
+    let plain = tree(&["ant/1.jpg"]);
+    let list = ImageFolder::open_eval(plain.path(), &classes).unwrap();
+    assert_eq!(entries(&list, plain.path()), [("ant/1.jpg".to_string(), 1)]);
+
+    let result = ImageFolder::open_eval(folder.path().join("train"), &classes);
+    assert_eq!(
+        message(result, folder.path()),
+        "`ROOT/train` has classes that the model does not know: `wasp`; it knows `zebra`, `ant`, `bee`"
+    );
+    let empty = tree(&["ant/1.jpg", "bee/"]);
+    let result = ImageFolder::open_eval(empty.path(), &classes);
+    assert!(message(result, empty.path()).starts_with("class `bee` has no images"));
+}
+
+#[test]
+fn images_to_predict_are_a_file_or_a_walk() {
+    let folder = tree(&["b.jpg", "a/2.png", "a/1.png", "a/x.txt", "odd.name"]);
+    let root = folder.path();
+    let expected = ["a/1.png", "a/2.png", "b.jpg"].map(|name| root.join(name));
+    assert_eq!(list_images(root).unwrap(), expected);
+    let odd = root.join("odd.name");
+    assert_eq!(list_images(&odd).unwrap(), [odd]);
+    assert_eq!(
+        message(list_images(root.join("none")), root),
+        "`ROOT/none` does not exist: check the path"
+    );
+    let empty = tree(&["a/x.txt"]);
+    assert!(message(list_images(empty.path()), empty.path()).starts_with("no images in `ROOT`"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_but_not_in_circles() {
+    use std::os::unix::fs::symlink;
+    let store = tree(&["pictures/1.jpg", "pictures/2.jpg"]);
+    let folder = tree(&["a/1.jpg", "a/2.jpg"]);
+    symlink(store.path().join("pictures"), folder.path().join("b")).unwrap();
+    symlink(folder.path(), folder.path().join("a/circle")).unwrap();
+    let index = open(&folder).unwrap();
+    assert_eq!(index.classes, ["a", "b"]);
+    assert_eq!(index.train.len() + index.val.len(), 4);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_no_text_is_an_error() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tree(&["a/1.jpg"]);
+    let name = std::ffi::OsStr::from_bytes(b"\xFF.jpg");
+    fs::write(folder.path().join("a").join(name), "").unwrap();
+    let message = message(open(&folder), folder.path());
+    assert!(
+        message.ends_with("is not valid UTF-8: rename it"),
+        "{message}"
+    );
+}

@@ -1,0 +1,108 @@
+//! Cuts the products of a region into jobs.
+
+use std::ops::Range;
+
+use super::prepare::{Prepared, Sum};
+use crate::BLOCK;
+
+/// A panel of output channels × rows of one image, or of whole images.
+pub(super) struct Job {
+    pub product: usize,
+    pub panel: usize,
+    pub images: Range<usize>,
+    pub rows: Range<usize>,
+}
+
+/// Multiply–adds of a row of a panel.
+fn row_cost(sum: &Sum<'_>, panel: usize) -> usize {
+    let p = &sum.weights.panels()[panel];
+    let steps: usize = p.steps.iter().map(Range::len).sum();
+    (steps * BLOCK + 8) * p.width * sum.width
+}
+
+/// Lists the jobs of all products: about eight per thread, so that the last
+/// ones end together, but none so small that taking it costs more than a
+/// percent.
+pub(super) fn cut(products: &[Prepared<'_>]) -> Vec<Job> {
+    const LEAST: usize = 1 << 17;
+    let cost = |p: &Prepared<'_>, panel| {
+        let coarse = p.coarse.as_ref().map_or(0, |(c, _)| row_cost(c, panel) / 2);
+        row_cost(&p.fine, panel) + coarse
+    };
+    let total: usize = products
+        .iter()
+        .map(|p| {
+            let rows = p.images * p.fine.height;
+            (0..p.fine.weights.panels().len())
+                .map(|i| cost(p, i))
+                .sum::<usize>()
+                * rows
+        })
+        .sum();
+    let share = (total / (8 * rayon::current_num_threads())).max(LEAST);
+    let mut jobs = Vec::new();
+    for (product, p) in products.iter().enumerate() {
+        if p.images * p.fine.height * p.fine.width == 0 {
+            continue;
+        }
+        let panels = p.fine.weights.panels().len();
+        let parts = parts(p, (share / cost(p, 0)).max(1));
+        let mut add = |panel, part: &(Range<usize>, Range<usize>)| {
+            let (images, rows) = part.clone();
+            jobs.push(Job {
+                product,
+                panel,
+                images,
+                rows,
+            });
+        };
+        if rows_outside(p, parts.len()) {
+            for part in &parts {
+                (0..panels).for_each(|panel| add(panel, part));
+            }
+        } else {
+            for panel in 0..panels {
+                parts.iter().for_each(|part| add(panel, part));
+            }
+        }
+    }
+    jobs
+}
+
+/// Cuts the rows of all images into parts of about `rows` rows: rows of one
+/// image, or whole images.
+fn parts(p: &Prepared<'_>, rows: usize) -> Vec<(Range<usize>, Range<usize>)> {
+    let height = p.fine.height;
+    let (images, rows) = if rows >= height {
+        (rows / height, height)
+    } else {
+        // Even, for the coarse sum and for pooling.
+        (1, rows.next_multiple_of(2))
+    };
+    let mut parts = Vec::new();
+    for image in (0..p.images).step_by(images) {
+        for first in (0..height).step_by(rows) {
+            parts.push((
+                image..(image + images).min(p.images),
+                first..(first + rows).min(height),
+            ));
+        }
+    }
+    parts
+}
+
+/// Whether to do all panels of a part of the rows before the next part, rather
+/// than all rows of a panel: whichever reads less from beyond the cache of a
+/// core, inputs once per panel or weights once per part.
+fn rows_outside(p: &Prepared<'_>, parts: usize) -> bool {
+    const CACHE: usize = 1 << 17;
+    let inputs = |s: &Sum<'_>| -> usize {
+        s.weights.shapes().iter().map(|k| k.c_in).sum::<usize>() * s.height * s.width
+    };
+    let coarse = p.coarse.as_ref().map(|(c, _)| c);
+    let x = p.images * (inputs(&p.fine) + coarse.map_or(0, inputs));
+    let w = p.fine.weights.data().len() + coarse.map_or(0, |c| c.weights.data().len());
+    let panels = p.fine.weights.panels().len();
+    let again = |size: usize, times: usize| if size > CACHE { size * times } else { size };
+    x + again(w, parts) < w + again(x, panels)
+}

@@ -1,0 +1,177 @@
+//! Choice of the instruction set at run time.
+//!
+//! An [`Isa`] can only be obtained when the running processor has it, so
+//! holding one *is* the proof that kernels compiled for it may be called.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    Portable,
+}
+
+/// An instruction set that this processor has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Kind);
+
+impl Isa {
+    /// The fastest instruction set of this processor.
+    pub fn best() -> Self {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| Self::available()[0])
+    }
+
+    /// Every instruction set that can be used here, fastest first. The
+    /// portable one is always the last.
+    pub fn available() -> Vec<Self> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::is_x86_feature_detected!("avx512f") {
+                found.push(Self(Kind::Avx512));
+            }
+            if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+                found.push(Self(Kind::Avx2));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            found.push(Self(Kind::Neon));
+        }
+        found.push(Self(Kind::Portable));
+        found
+    }
+
+    /// The set that needs no special instructions.
+    pub fn portable() -> Self {
+        Self(Kind::Portable)
+    }
+
+    /// `"avx512"`, `"avx2"`, `"neon"` or `"portable"`.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
+            Kind::Portable => "portable",
+        }
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        self.0
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Defines a function compiled once per instruction set.
+///
+/// The body is written in ordinary Rust and left to the auto-vectoriser; the
+/// generated function takes the [`Isa`] as an extra first argument. Meant for
+/// passes that are limited by memory, where hand-written intrinsics bring
+/// nothing.
+macro_rules! per_isa {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name(isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[allow(clippy::too_many_arguments)]
+            #[inline(always)]
+            fn body($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[allow(clippy::too_many_arguments)]
+            #[target_feature(enable = "avx512f")]
+            fn avx512($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            #[cfg(target_arch = "x86_64")]
+            #[allow(clippy::too_many_arguments)]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            match isa.kind() {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: an `Isa` of this kind exists only where the
+                // processor has the feature.
+                $crate::isa::Kind::Avx512 => unsafe { avx512($($arg),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: as above.
+                $crate::isa::Kind::Avx2 => unsafe { avx2($($arg),*) },
+                _ => body($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use per_isa;
+
+/// Defines an unsafe function that runs the instance of a kernel generic over
+/// [`Simd`](crate::simd::Simd) for the given [`Isa`].
+macro_rules! simd_kernel {
+    ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $generic:ident) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis unsafe fn $name(isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[allow(clippy::too_many_arguments)]
+            #[target_feature(enable = "avx512f")]
+            unsafe fn avx512($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the caller upholds the contract of the kernel.
+                unsafe { $generic::<$crate::simd::Avx512>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[allow(clippy::too_many_arguments)]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the caller upholds the contract of the kernel.
+                unsafe { $generic::<$crate::simd::Avx2>($($arg),*) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            #[allow(clippy::too_many_arguments)]
+            #[target_feature(enable = "neon")]
+            unsafe fn neon($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the caller upholds the contract of the kernel.
+                unsafe { $generic::<$crate::simd::Neon>($($arg),*) }
+            }
+            match isa.kind() {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: an `Isa` of this kind exists only where the
+                // processor has the feature; the caller upholds the rest.
+                $crate::isa::Kind::Avx512 => unsafe { avx512($($arg),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: as above.
+                $crate::isa::Kind::Avx2 => unsafe { avx2($($arg),*) },
+                #[cfg(target_arch = "aarch64")]
+                // SAFETY: as above.
+                $crate::isa::Kind::Neon => unsafe { neon($($arg),*) },
+                // SAFETY: the caller upholds the contract of the kernel.
+                $crate::isa::Kind::Portable => unsafe {
+                    $generic::<$crate::simd::Portable>($($arg),*)
+                },
+            }
+        }
+    };
+}
+pub(crate) use simd_kernel;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portable_is_always_last() {
+        let all = Isa::available();
+        assert_eq!(all.last(), Some(&Isa::portable()));
+        assert_eq!(all[0], Isa::best());
+    }
+}

@@ -1,0 +1,242 @@
+//! Between NCHW and the channel-blocked layout.
+//!
+//! Both directions transpose 16 channels × 16 consecutive pixels of a plane
+//! at a time. Rows are ignored on the NCHW side, where a plane is contiguous;
+//! the border is stepped over on the blocked side.
+
+use crate::BLOCK;
+use crate::buffer::Shared;
+use crate::isa::{Isa, simd_kernel};
+use crate::map::BlockedMap;
+use crate::parallel;
+use crate::simd::Simd;
+
+/// Sixteen floats to read where a channel does not exist.
+static ZEROS: [f32; BLOCK] = [0.0; BLOCK];
+
+/// Copies `x` of shape `[n, c, h, w]`, contiguous, into `map`, whose shape
+/// says what n, c, h and w are.
+///
+/// # Panics
+///
+/// If the length of `x` is not n·c·h·w.
+pub fn from_nchw(isa: Isa, x: &[f32], map: &mut BlockedMap) {
+    let [n, c, h, w] = map.dims();
+    assert_eq!(
+        x.len(),
+        n * c * h * w,
+        "elements of an input of shape {:?}",
+        map.dims()
+    );
+    let blocks = map.blocks();
+    let (image, block, row) = (map.image_stride(), map.block_stride(), map.row_stride());
+    let to = Shared(map.origin_mut_ptr());
+    let from = Shared(x.as_ptr());
+    parallel::for_each(n * blocks, |job| {
+        let (i, b) = (job / blocks, job % blocks);
+        let channels = (c - b * BLOCK).min(BLOCK);
+        // SAFETY: plane `b` of image `i` belongs to this job alone; `channels`
+        // planes of h·w floats start at the given channel of `x`.
+        unsafe {
+            let from = from.get().add((i * c + b * BLOCK) * h * w);
+            let to = to.get().add(i * image + b * block);
+            pack_plane(isa, from, h * w, channels, to, h, w, row);
+        }
+    });
+}
+
+/// Copies `map` to `x` of shape `[n, c, h, w]`, contiguous.
+///
+/// # Panics
+///
+/// If the length of `x` is not n·c·h·w.
+pub fn to_nchw(isa: Isa, map: &BlockedMap, x: &mut [f32]) {
+    let [n, c, h, w] = map.dims();
+    assert_eq!(
+        x.len(),
+        n * c * h * w,
+        "elements of an output of shape {:?}",
+        map.dims()
+    );
+    let blocks = map.blocks();
+    let (image, block, row) = (map.image_stride(), map.block_stride(), map.row_stride());
+    let from = Shared(map.origin_ptr());
+    let to = Shared(x.as_mut_ptr());
+    parallel::for_each(n * blocks, |job| {
+        let (i, b) = (job / blocks, job % blocks);
+        let channels = (c - b * BLOCK).min(BLOCK);
+        // SAFETY: the planes of these channels belong to this job alone.
+        unsafe {
+            let from = from.get().add(i * image + b * block);
+            let to = to.get().add((i * c + b * BLOCK) * h * w);
+            unpack_plane(isa, from, h, w, row, to, h * w, channels);
+        }
+    });
+}
+
+simd_kernel! {
+    /// Interleaves up to 16 planes of `h·w` floats, `plane` floats apart,
+    /// into a blocked plane whose rows are `row` floats apart.
+    ///
+    /// # Safety
+    ///
+    /// `from` must be valid for `channels` planes, `to` for `h` rows of
+    /// `16·w` floats, which nobody else may access.
+    pub(crate) unsafe fn pack_plane(
+        from: *const f32, plane: usize, channels: usize, to: *mut f32, h: usize, w: usize, row: usize,
+    ) = pack_plane_with
+}
+
+#[inline(always)]
+unsafe fn pack_plane_with<S: Simd>(
+    from: *const f32,
+    plane: usize,
+    channels: usize,
+    to: *mut f32,
+    h: usize,
+    w: usize,
+    row: usize,
+) {
+    let pixels = h * w;
+    let (mut y, mut x) = (0, 0);
+    for first in (0..pixels).step_by(BLOCK) {
+        let count = (pixels - first).min(BLOCK);
+        let mut columns = [to; BLOCK];
+        for column in &mut columns[..count] {
+            *column = to.wrapping_add(y * row + x * BLOCK);
+            x += 1;
+            if x == w {
+                (y, x) = (y + 1, 0);
+            }
+        }
+        if count == BLOCK {
+            let mut rows = [ZEROS.as_ptr(); BLOCK];
+            for (ch, r) in rows.iter_mut().enumerate().take(channels) {
+                *r = from.wrapping_add(ch * plane + first);
+            }
+            // SAFETY: each row has 16 floats left in its plane (or is ZEROS);
+            // the columns are pixels of the map.
+            unsafe { S::transpose16(&rows, &columns) };
+        } else {
+            for (j, column) in columns[..count].iter().enumerate() {
+                for ch in 0..BLOCK {
+                    // SAFETY: pixel first + j < h·w, of a channel that exists.
+                    unsafe {
+                        *column.add(ch) = if ch < channels {
+                            *from.add(ch * plane + first + j)
+                        } else {
+                            0.0
+                        };
+                    }
+                }
+            }
+        }
+    }
+}
+
+simd_kernel! {
+    /// Separates a blocked plane whose rows are `row` floats apart into up to
+    /// 16 planes of `h·w` floats, `plane` floats apart.
+    ///
+    /// # Safety
+    ///
+    /// `from` must be valid for `h` rows of `16·w` floats, `to` for `channels`
+    /// planes, which nobody else may access.
+    pub(crate) unsafe fn unpack_plane(
+        from: *const f32, h: usize, w: usize, row: usize, to: *mut f32, plane: usize, channels: usize,
+    ) = unpack_plane_with
+}
+
+#[inline(always)]
+unsafe fn unpack_plane_with<S: Simd>(
+    from: *const f32,
+    h: usize,
+    w: usize,
+    row: usize,
+    to: *mut f32,
+    plane: usize,
+    channels: usize,
+) {
+    let pixels = h * w;
+    // Where channels that do not exist are written to.
+    let mut waste = [0.0f32; BLOCK];
+    let waste = waste.as_mut_ptr();
+    let (mut y, mut x) = (0, 0);
+    for first in (0..pixels).step_by(BLOCK) {
+        let count = (pixels - first).min(BLOCK);
+        let mut rows = [from; BLOCK];
+        for r in &mut rows[..count] {
+            *r = from.wrapping_add(y * row + x * BLOCK);
+            x += 1;
+            if x == w {
+                (y, x) = (y + 1, 0);
+            }
+        }
+        if count == BLOCK {
+            let mut columns = [waste; BLOCK];
+            for (ch, column) in columns.iter_mut().enumerate().take(channels) {
+                *column = to.wrapping_add(ch * plane + first);
+            }
+            // SAFETY: the rows are pixels of the map; each column has 16
+            // floats left in its plane (or is `waste`).
+            unsafe { S::transpose16(&rows, &columns) };
+        } else {
+            for (j, r) in rows[..count].iter().enumerate() {
+                for ch in 0..channels {
+                    // SAFETY: pixel first + j < h·w of channel ch < channels.
+                    unsafe { *to.add(ch * plane + first + j) = *r.add(ch) };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Rng;
+
+    #[test]
+    fn round_trip_keeps_every_pixel() {
+        let mut rng = Rng::new(3);
+        for isa in Isa::available() {
+            for dims in [
+                [1, 1, 1, 1],
+                [2, 16, 4, 4],
+                [3, 5, 7, 3],
+                [1, 33, 5, 17],
+                [2, 48, 16, 1],
+            ] {
+                for pad in [0, 1, 3] {
+                    let x = rng.vec(dims.iter().product());
+                    let mut map = BlockedMap::zeros(dims, pad);
+                    from_nchw(isa, &x, &mut map);
+                    let [n, c, h, w] = dims;
+                    for i in 0..n {
+                        for ch in 0..map.blocks() * BLOCK {
+                            for y in 0..h {
+                                for col in 0..w {
+                                    let at = map.origin()
+                                        + i * map.image_stride()
+                                        + ch / BLOCK * map.block_stride()
+                                        + y * map.row_stride()
+                                        + col * BLOCK
+                                        + ch % BLOCK;
+                                    let want = if ch < c {
+                                        x[((i * c + ch) * h + y) * w + col]
+                                    } else {
+                                        0.0
+                                    };
+                                    assert_eq!(map.as_slice()[at], want, "{isa:?} {dims:?} {pad}");
+                                }
+                            }
+                        }
+                    }
+                    let mut back = vec![f32::NAN; x.len()];
+                    to_nchw(isa, &map, &mut back);
+                    assert_eq!(back, x, "{isa:?} {dims:?} {pad}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! Batch normalisation for training, with the residual sum and the ReLU that
+//! follow it, on NCHW tensors.
+//!
+//! These passes do little arithmetic per float, so what counts is how often
+//! memory is read. A job takes one channel of all images, some hundred
+//! kilobytes: mean, variance and result need three passes over it, of which
+//! only the first comes from memory. The variance is that of the deviations
+//! from the mean, not the difference of two large sums.
+//!
+//! Backward works in place, since a fresh page costs more than the arithmetic
+//! done on it: the output's gradient becomes that of the residual or of the
+//! input, and where both are wanted, the input becomes its own gradient.
+
+mod pooled;
+
+pub use pooled::Pool;
+
+use std::ops::Range;
+
+use crate::buffer::Shared;
+use crate::isa::{Isa, per_isa};
+use crate::parallel;
+
+/// Partial sums, so that additions do not wait for each other.
+const LANES: usize = 64;
+
+/// What a normalisation does, forward and backward.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// Images, channels, pixels per plane.
+    pub dims: [usize; 3],
+    /// Scale, one per channel.
+    pub gamma: &'a [f32],
+    /// Shift, one per channel.
+    pub beta: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// Bounds of the result: `[0, ∞]` for a ReLU.
+    pub bounds: [f32; 2],
+}
+
+/// What is added to the normalised values before they are bounded.
+#[derive(Clone, Copy, Debug)]
+pub enum Residual<'a> {
+    /// Nothing.
+    None,
+    /// A tensor of the same shape.
+    Tensor(&'a [f32]),
+    /// What the output holds already.
+    Output,
+}
+
+/// Statistics of a batch, one per channel.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// Mean.
+    pub mean: Vec<f32>,
+    /// Variance, biased (divided by the number of values).
+    pub variance: Vec<f32>,
+}
+
+/// What a normalisation needs of its forward pass to go back.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward<'a> {
+    /// The output, where it was bounded: tells which values the bounds cut off.
+    pub y: Option<&'a [f32]>,
+    /// Statistics of the input.
+    pub statistics: &'a Statistics,
+}
+
+/// Gradients of the parameters.
+pub struct ParameterGradients<'a> {
+    /// Of the scale.
+    pub gamma: &'a mut [f32],
+    /// Of the shift.
+    pub beta: &'a mut [f32],
+}
+
+per_isa! {
+    /// Σ x.
+    fn sum(x: &[f32]) -> f64 {
+        let mut lanes = [0.0f32; LANES];
+        let chunks = x.chunks_exact(LANES);
+        let rest = chunks.remainder();
+        for chunk in chunks {
+            for l in 0..LANES {
+                lanes[l] += chunk[l];
+            }
+        }
+        for (l, v) in rest.iter().enumerate() {
+            lanes[l] += v;
+        }
+        lanes.iter().map(|v| f64::from(*v)).sum()
+    }
+}
+
+per_isa! {
+    /// Σ (x − mean)².
+    fn squares(x: &[f32], mean: f32) -> f64 {
+        let mut lanes = [0.0f32; LANES];
+        let chunks = x.chunks_exact(LANES);
+        let rest = chunks.remainder();
+        for chunk in chunks {
+            for l in 0..LANES {
+                let d = chunk[l] - mean;
+                lanes[l] += d * d;
+            }
+        }
+        for (l, v) in rest.iter().enumerate() {
+            lanes[l] += (v - mean) * (v - mean);
+        }
+        lanes.iter().map(|v| f64::from(*v)).sum()
+    }
+}
+
+per_isa! {
+    /// y = (x − mean) · scale + shift \[+ residual\], within `bounds`.
+    fn apply(
+        x: &[f32], residual: Residual<'_>, mean: f32, scale: f32, shift: f32, bounds: [f32; 2], y: &mut [f32],
+    ) {
+        // Comparisons written so that a NaN stays.
+        let bound = |v: f32| {
+            let v = if v < bounds[0] { bounds[0] } else { v };
+            if v > bounds[1] { bounds[1] } else { v }
+        };
+        match residual {
+            Residual::None => {
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = bound((x - mean) * scale + shift);
+                }
+            }
+            Residual::Tensor(r) => {
+                for ((y, x), r) in y.iter_mut().zip(x).zip(r) {
+                    *y = bound((x - mean) * scale + shift + r);
+                }
+            }
+            Residual::Output => {
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = bound((x - mean) * scale + shift + *y);
+                }
+            }
+        }
+    }
+}
+
+per_isa! {
+    /// Zeroes `dy` where `y` is at a bound.
+    fn mask(dy: &mut [f32], y: &[f32], bounds: [f32; 2]) {
+        for (dy, y) in dy.iter_mut().zip(y) {
+            *dy = if *y <= bounds[0] || *y >= bounds[1] { 0.0 } else { *dy };
+        }
+    }
+}
+
+per_isa! {
+    /// Σ dz and Σ dz · (x − mean).
+    fn grad_sums(dz: &[f32], x: &[f32], mean: f32) -> [f64; 2] {
+        const HALF: usize = LANES / 2;
+        let (mut first, mut second) = ([0.0f32; HALF], [0.0f32; HALF]);
+        let whole = x.len() / HALF * HALF;
+        let chunks = dz[..whole].chunks_exact(HALF).zip(x[..whole].chunks_exact(HALF));
+        for (dz, x) in chunks {
+            for l in 0..HALF {
+                first[l] += dz[l];
+                second[l] += dz[l] * (x[l] - mean);
+            }
+        }
+        for i in whole..x.len() {
+            first[i - whole] += dz[i];
+            second[i - whole] += dz[i] * (x[i] - mean);
+        }
+        [first, second].map(|s| s.iter().map(|v| f64::from(*v)).sum())
+    }
+}
+
+/// dx = a · dz + b · (x − mean) + c with `[a, b, c]`.
+type Factors = [f32; 3];
+
+per_isa! {
+    /// dz becomes dx.
+    fn grad_over_dz(dz: &mut [f32], x: &[f32], mean: f32, factors: Factors) {
+        let [a, b, c] = factors;
+        for (dz, x) in dz.iter_mut().zip(x) {
+            *dz = a * *dz + b * (x - mean) + c;
+        }
+    }
+}
+
+per_isa! {
+    /// x becomes dx.
+    fn grad_over_x(dz: &[f32], x: &mut [f32], mean: f32, factors: Factors) {
+        let [a, b, c] = factors;
+        for (x, dz) in x.iter_mut().zip(dz) {
+            *x = a * dz + b * (*x - mean) + c;
+        }
+    }
+}
+
+/// A tensor of `len` floats whose planes belong to one job each.
+#[derive(Clone, Copy)]
+struct Planes(Shared<*mut f32>);
+
+impl Planes {
+    fn new(tensor: &mut [f32]) -> Self {
+        Self(Shared(tensor.as_mut_ptr()))
+    }
+
+    /// # Safety
+    ///
+    /// `range` must lie in the tensor, which must outlive `'a`, and nobody else may access it.
+    unsafe fn get<'a>(self, range: &Range<usize>) -> &'a mut [f32] {
+        // SAFETY: contract.
+        unsafe { std::slice::from_raw_parts_mut(self.0.get().add(range.start), range.len()) }
+    }
+}
+
+impl Norm<'_> {
+    fn check(&self, lengths: &[usize]) {
+        let [n, c, pixels] = self.dims;
+        for len in lengths {
+            assert_eq!(
+                *len,
+                n * c * pixels,
+                "elements of a tensor of {:?}",
+                self.dims
+            );
+        }
+        assert_eq!(
+            [self.gamma.len(), self.beta.len()],
+            [c, c],
+            "scales and shifts"
+        );
+    }
+
+    /// Ranges of channel `c` in each image.
+    fn planes(&self, c: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+        let [n, channels, pixels] = self.dims;
+        (0..n).map(move |i| {
+            let at = (i * channels + c) * pixels;
+            at..at + pixels
+        })
+    }
+
+    /// `y = bounded((x − mean) / √(variance + ε) · γ + β + residual)`, and the
+    /// statistics of the batch.
+    ///
+    /// # Panics
+    ///
+    /// If lengths do not fit.
+    pub fn forward(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        residual: Residual<'_>,
+        y: &mut [f32],
+        statistics: &mut Statistics,
+    ) {
+        self.check(&[y.len()]);
+        if let Residual::Tensor(r) = residual {
+            self.check(&[r.len()]);
+        }
+        let y = Planes::new(y);
+        self.go(isa, x, statistics, |p, mean, scale, shift| {
+            // SAFETY: the planes of a channel are the job's that asks for them.
+            let y = unsafe { y.get(p) };
+            let residual = match residual {
+                Residual::Tensor(r) => Residual::Tensor(&r[p.clone()]),
+                other => other,
+            };
+            let (x, bounds) = (&x[p.clone()], self.bounds);
+            apply(isa, x, residual, mean, scale, shift, bounds, y);
+        });
+    }
+
+    /// Computes the statistics and lets `write` do something with the mean, the scale and the
+    /// shift of each plane.
+    fn go(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        statistics: &mut Statistics,
+        write: impl Fn(&Range<usize>, f32, f32, f32) + Sync,
+    ) {
+        self.check(&[x.len()]);
+        let [n, channels, pixels] = self.dims;
+        let count = (n * pixels) as f64;
+        statistics.mean.resize(channels, 0.0);
+        statistics.variance.resize(channels, 0.0);
+        let means = Shared(statistics.mean.as_mut_ptr());
+        let variances = Shared(statistics.variance.as_mut_ptr());
+        parallel::for_each(channels, |c| {
+            let planes = self.planes(c);
+            let over =
+                |f: &dyn Fn(&[f32]) -> f64| planes.clone().map(|p| f(&x[p])).sum::<f64>() / count;
+            let mean = over(&|x| sum(isa, x)) as f32;
+            let variance = over(&|x| squares(isa, x, mean));
+            let scale = f64::from(self.gamma[c]) / (variance + f64::from(self.epsilon)).sqrt();
+            // SAFETY: entry `c` of the statistics is this job's.
+            unsafe {
+                *means.get().add(c) = mean;
+                *variances.get().add(c) = variance as f32;
+            }
+            planes.for_each(|p| write(&p, mean, scale as f32, self.beta[c]));
+        });
+    }
+
+    /// Turns the gradient of the output of [`forward`](Self::forward) into that of the input, and
+    /// computes those of the parameters.
+    ///
+    /// # Panics
+    ///
+    /// If lengths do not fit.
+    pub fn backward(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        forward: Forward<'_>,
+        dy: &mut [f32],
+        to: ParameterGradients<'_>,
+    ) {
+        self.check(&[x.len(), dy.len()]);
+        let mask = self.mask(isa, forward.y);
+        self.go_back_over_dy(isa, x, forward.statistics, dy, mask, to);
+    }
+
+    /// As [`backward`](Self::backward) with a residual: the gradient of the output becomes that of
+    /// the residual, and the input `x` becomes its own gradient.
+    ///
+    /// # Panics
+    ///
+    /// If lengths do not fit.
+    pub fn backward_with_residual(
+        &self,
+        isa: Isa,
+        x: &mut [f32],
+        forward: Forward<'_>,
+        dy: &mut [f32],
+        to: ParameterGradients<'_>,
+    ) {
+        self.check(&[x.len(), dy.len()]);
+        let (x, dy) = (Planes::new(x), Planes::new(dy));
+        let mask = self.mask(isa, forward.y);
+        // SAFETY: the planes of a channel are the job's that asks for them.
+        let read = |p: &Range<usize>| unsafe { &*x.get(p) };
+        let write = |p: &Range<usize>, mean, factors| {
+            // SAFETY: as above; what `read` gave has been given back.
+            let (x, dz) = unsafe { (x.get(p), dy.get(p)) };
+            grad_over_x(isa, dz, x, mean, factors);
+        };
+        self.go_back(isa, forward.statistics, dy, mask, read, write, to);
+    }
+
+    /// What zeroes the gradient where the output `y` is at a bound.
+    fn mask<'a>(
+        &self,
+        isa: Isa,
+        y: Option<&'a [f32]>,
+    ) -> impl Fn(&Range<usize>, &mut [f32]) + Sync + use<'a> {
+        if let Some(y) = y {
+            self.check(&[y.len()]);
+        }
+        let bounds = self.bounds;
+        move |p, dy| {
+            if let Some(y) = y {
+                mask(isa, dy, &y[p.clone()], bounds);
+            }
+        }
+    }
+
+    /// [`go_back`](Self::go_back) with the input's gradient in the place of the output's.
+    fn go_back_over_dy(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        statistics: &Statistics,
+        dy: &mut [f32],
+        start: impl Fn(&Range<usize>, &mut [f32]) + Sync,
+        to: ParameterGradients<'_>,
+    ) {
+        let dy = Planes::new(dy);
+        let read = |p: &Range<usize>| &x[p.clone()];
+        let write = |p: &Range<usize>, mean, factors| {
+            // SAFETY: the planes of a channel are the job's that asks for them.
+            grad_over_dz(isa, unsafe { dy.get(p) }, &x[p.clone()], mean, factors);
+        };
+        self.go_back(isa, statistics, dy, start, read, write, to);
+    }
+
+    /// Lets `start` make the gradient of the normalised values out of what `dy` holds, sums it,
+    /// and lets `write` compute that of the input, plane by plane.
+    #[allow(clippy::too_many_arguments)]
+    fn go_back<'a>(
+        &self,
+        isa: Isa,
+        statistics: &Statistics,
+        dy: Planes,
+        start: impl Fn(&Range<usize>, &mut [f32]) + Sync,
+        x: impl Fn(&Range<usize>) -> &'a [f32] + Sync,
+        write: impl Fn(&Range<usize>, f32, Factors) + Sync,
+        to: ParameterGradients<'_>,
+    ) {
+        let [n, channels, pixels] = self.dims;
+        assert_eq!(
+            [to.gamma.len(), to.beta.len()],
+            [channels; 2],
+            "gradients of scale and shift"
+        );
+        let count = (n * pixels) as f64;
+        let (gammas, betas) = (Shared(to.gamma.as_mut_ptr()), Shared(to.beta.as_mut_ptr()));
+        parallel::for_each(channels, |c| {
+            let planes = self.planes(c);
+            let mean = statistics.mean[c];
+            let mut sums = [0.0f64; 2];
+            for p in planes.clone() {
+                // SAFETY: the planes of channel `c` are this job's.
+                let dz = unsafe { dy.get(&p) };
+                start(&p, dz);
+                let part = grad_sums(isa, dz, x(&p), mean);
+                sums[0] += part[0];
+                sums[1] += part[1];
+            }
+            let variance = f64::from(statistics.variance[c]) + f64::from(self.epsilon);
+            let inverse = 1.0 / variance.sqrt();
+            // SAFETY: entry `c` of these gradients is this job's.
+            unsafe {
+                *betas.get().add(c) = sums[0] as f32;
+                *gammas.get().add(c) = (sums[1] * inverse) as f32;
+            }
+            // γ/σ · (dz − mean(dz) − x̂ · mean(dz · x̂)), x̂ = (x − mean)/σ
+            let scale = f64::from(self.gamma[c]) * inverse;
+            let factors = [
+                scale,
+                -scale * sums[1] / (count * variance),
+                -scale * sums[0] / count,
+            ];
+            let factors = factors.map(|f| f as f32);
+            planes.for_each(|p| write(&p, mean, factors));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! Weight gradients as products over pixels.
+//!
+//! `dW[tap][ci][co] = Σ_pixels X[pixel + tap][ci] · dY[pixel][co]`: a tile of
+//! input channels × vectors of output channels stays in registers over a run
+//! of pixels, with one broadcast per input channel and pixel. A job owns a
+//! panel of output channels and some blocks of input channels, for all images;
+//! it walks the pixels in runs of rows small enough for the first-level cache,
+//! and for each run through all of its tiles. So sums need no second copy, and
+//! their order depends on nothing but shapes.
+
+// See `conv::tile`.
+#![allow(clippy::needless_range_loop)]
+
+use std::ops::Range;
+
+use crate::BLOCK;
+use crate::buffer::Shared;
+use crate::conv::{PackedWeights, TileShape};
+use crate::isa::{Isa, Kind};
+use crate::map::BlockedMap;
+use crate::simd::Simd;
+
+/// Input channels (or, for planar inputs, taps of a row) of a tile.
+#[derive(Clone, Copy)]
+struct Tile {
+    x: *const f32,
+    /// Floats from pixel to pixel and row to row of `x`.
+    pixel: usize,
+    x_row: usize,
+    dy: *const f32,
+    dy_block: usize,
+    dy_row: usize,
+    /// Floats from image to image of `x` and `dy`.
+    x_image: usize,
+    dy_image: usize,
+    images: usize,
+    rows: usize,
+    width: usize,
+    acc: *mut f32,
+    /// Floats from one input channel to the next in `acc`.
+    panel: usize,
+}
+
+type TileFn = unsafe fn(&Tile);
+
+/// `acc[i][o] += Σ x[pixel][i] · dy[pixel][o]` for `CI` inputs.
+///
+/// # Safety
+///
+/// `x` must be readable for `CI` floats, `dy` for `NV` vectors, at all pixels
+/// of all rows; `acc` for `CI` rows, and nobody else may access it.
+#[inline(always)]
+unsafe fn tile<S: Simd, const CI: usize, const NV: usize>(t: &Tile) {
+    // SAFETY: contract of this function, for every access below.
+    unsafe {
+        let mut acc = [[S::zero(); NV]; CI];
+        for i in 0..CI {
+            for v in 0..NV {
+                acc[i][v] = S::load(t.acc.add(i * t.panel + v * S::LANES));
+            }
+        }
+        // Without a border, rows follow each other: one long row.
+        let joined = t.x_row == t.width * t.pixel && t.dy_row == t.width * BLOCK;
+        let (rows, width) = if joined {
+            (1, t.rows * t.width)
+        } else {
+            (t.rows, t.width)
+        };
+        for row in 0..t.images * rows {
+            let (image, row) = (row / rows, row % rows);
+            let mut x = t.x.add(image * t.x_image + row * t.x_row);
+            let mut dy = t.dy.add(image * t.dy_image + row * t.dy_row);
+            for _ in 0..width {
+                let mut d = [S::zero(); NV];
+                for v in 0..NV {
+                    let lane = v * S::LANES;
+                    d[v] = S::load(dy.add(lane / BLOCK * t.dy_block + lane % BLOCK));
+                }
+                for i in 0..CI {
+                    let a = S::splat(x.add(i));
+                    for v in 0..NV {
+                        acc[i][v] = S::mul_add(a, d[v], acc[i][v]);
+                    }
+                }
+                x = x.wrapping_add(t.pixel);
+                dy = dy.wrapping_add(BLOCK);
+            }
+        }
+        for i in 0..CI {
+            for v in 0..NV {
+                S::store(t.acc.add(i * t.panel + v * S::LANES), acc[i][v]);
+            }
+        }
+    }
+}
+
+/// Kernel and its input channels per tile.
+fn tile_fn(isa: Isa, panel: usize) -> (TileFn, usize) {
+    match isa.kind() {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 => {
+            use crate::simd::Avx512;
+            #[target_feature(enable = "avx512f")]
+            unsafe fn wide(t: &Tile) {
+                // SAFETY: contract of `tile`; the holder of the `Isa` may.
+                unsafe { tile::<Avx512, 8, 2>(t) }
+            }
+            #[target_feature(enable = "avx512f")]
+            unsafe fn narrow(t: &Tile) {
+                // SAFETY: as above.
+                unsafe { tile::<Avx512, 8, 1>(t) }
+            }
+            (if panel == BLOCK { narrow } else { wide }, 8)
+        }
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 => {
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn instance(t: &Tile) {
+                // SAFETY: as above.
+                unsafe { tile::<crate::simd::Avx2, 4, 2>(t) }
+            }
+            (instance, 4)
+        }
+        #[cfg(target_arch = "aarch64")]
+        Kind::Neon => {
+            #[target_feature(enable = "neon")]
+            unsafe fn instance(t: &Tile) {
+                // SAFETY: as above.
+                unsafe { tile::<crate::simd::Neon, 4, 4>(t) }
+            }
+            (instance, 4)
+        }
+        Kind::Portable => (tile::<crate::simd::Portable, 2, 4>, 2),
+    }
+}
+
+/// The input of a weight gradient.
+#[derive(Clone, Copy)]
+pub(super) struct Input {
+    /// Tap (0, 0) of output pixel (0, 0) of image 0.
+    pub base: Shared<*const f32>,
+    pub image: usize,
+    /// Floats per block of input channels (or per plane).
+    pub block: usize,
+    /// Floats per output row and pixel, stride included.
+    pub row: usize,
+    pub pixel: usize,
+    /// Floats per tap.
+    pub tap: [usize; 2],
+}
+
+impl Input {
+    /// A blocked map under a convolution. The border of the map must be as
+    /// wide as the padding.
+    pub(super) fn blocked(
+        map: &BlockedMap,
+        stride: usize,
+        padding: [usize; 2],
+        dilation: [usize; 2],
+    ) -> Self {
+        assert!(
+            padding.iter().all(|p| *p <= map.pad()),
+            "padding {padding:?} past the border"
+        );
+        let row = map.row_stride();
+        Self {
+            base: Shared(
+                map.origin_ptr()
+                    .wrapping_sub(padding[0] * row + padding[1] * BLOCK),
+            ),
+            image: map.image_stride(),
+            block: map.block_stride(),
+            row: stride * row,
+            pixel: stride * BLOCK,
+            tap: [dilation[0] * row, dilation[1] * BLOCK],
+        }
+    }
+}
+
+/// The gradient of one kernel, summed over the images of `dy`.
+pub(super) struct WeightGrad<'a> {
+    plan: &'a PackedWeights,
+    acc: Shared<*mut f32>,
+    input: Input,
+    dy: &'a BlockedMap,
+    jobs: Vec<(usize, Range<usize>)>,
+}
+
+impl<'a> WeightGrad<'a> {
+    /// Adds to `acc`, planned by `PackedWeights::zeros` for a blocked input of
+    /// the given kernel.
+    pub(super) fn new(acc: &'a mut PackedWeights, input: Input, dy: &'a BlockedMap) -> Self {
+        let data = Shared(acc.data_mut_ptr());
+        let plan = &*acc;
+        assert_eq!(
+            dy.dims()[1],
+            plan.c_out(),
+            "channels of the output's gradient"
+        );
+        let size = plan.shapes()[0].size;
+        // One-tap kernels do little with what they read: more inputs a job.
+        let together = if size == [1, 1] { 4 } else { 1 };
+        let mut jobs = Vec::new();
+        for (p, panel) in plan.panels().iter().enumerate() {
+            let blocks = panel.steps[0].len() / (size[0] * size[1]);
+            for first in (0..blocks).step_by(together) {
+                jobs.push((p, first..(first + together).min(blocks)));
+            }
+        }
+        Self {
+            plan,
+            acc: data,
+            input,
+            dy,
+            jobs,
+        }
+    }
+
+    pub(super) fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Does one of the [`jobs`](Self::jobs).
+    pub(super) fn run(&self, isa: Isa, job: usize) {
+        let (p, blocks) = &self.jobs[job];
+        let panel = &self.plan.panels()[*p];
+        let shape = self.plan.shapes()[0];
+        let [kh, kw] = shape.size;
+        let (taps, matrix) = (kh * kw, BLOCK * panel.width);
+        let steps = &self.plan.steps()[panel.steps[0].clone()];
+        let (kernel, inputs) = tile_fn(isa, panel.width);
+        let channels = TileShape::new(isa, panel.width).channels;
+        let [images, _, h, w] = self.dy.dims();
+        let dy_panel = panel.first / BLOCK * self.dy.block_stride();
+        // Rows of 32 + 16 channels for three quarters of a 32 KiB cache.
+        let rows = (6144 / (48 * w.max(1))).clamp(1, h.max(1));
+        // Small maps: several images at once.
+        let together = if rows == h {
+            (6144 / (48 * (h * w).max(1))).max(1)
+        } else {
+            1
+        };
+        for image in (0..images).step_by(together) {
+            for y in (0..h).step_by(rows) {
+                let count = rows.min(h - y);
+                for b in blocks.clone() {
+                    let block = steps[b * taps].block;
+                    let used = (shape.c_in - block * BLOCK).min(BLOCK);
+                    let x = self.input.base.get().wrapping_add(
+                        image * self.input.image + block * self.input.block + y * self.input.row,
+                    );
+                    let acc = self.acc.get().wrapping_add(panel.start + b * taps * matrix);
+                    for ci in (0..used).step_by(inputs) {
+                        for t in 0..taps {
+                            for co in (0..panel.width).step_by(channels) {
+                                let dy = dy_panel
+                                    + image * self.dy.image_stride()
+                                    + co / BLOCK * self.dy.block_stride()
+                                    + y * self.dy.row_stride();
+                                let tile = Tile {
+                                    x: x.wrapping_add(
+                                        t / kw * self.input.tap[0]
+                                            + t % kw * self.input.tap[1]
+                                            + ci,
+                                    ),
+                                    pixel: self.input.pixel,
+                                    x_row: self.input.row,
+                                    dy: self.dy.origin_ptr().wrapping_add(dy),
+                                    dy_block: self.dy.block_stride(),
+                                    dy_row: self.dy.row_stride(),
+                                    x_image: self.input.image,
+                                    dy_image: self.dy.image_stride(),
+                                    images: together.min(images - image),
+                                    rows: count,
+                                    width: w,
+                                    acc: acc.wrapping_add(t * matrix + ci * panel.width + co),
+                                    panel: panel.width,
+                                };
+                                // SAFETY: taps stay within the border of the
+                                // input; this part of `acc` is this job's.
+                                unsafe { kernel(&tile) };
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sums for a kernel row of a planar input: the taps of a row take the
+    /// place of input channels. See `strided::stem_backward`.
+    ///
+    /// # Safety
+    ///
+    /// `x` must be readable for the row's taps, rounded up to the tile, at all
+    /// pixels of `dy`; `acc` for as many rows of 32, nobody else's.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) unsafe fn planar_row(
+        isa: Isa,
+        x: *const f32,
+        x_image: usize,
+        x_row: usize,
+        pixel: usize,
+        dy: &BlockedMap,
+        panel: usize,
+        width: usize,
+        taps: usize,
+        acc: *mut f32,
+    ) {
+        let (kernel, inputs) = tile_fn(isa, width);
+        let channels = TileShape::new(isa, width).channels;
+        let [images, _, h, w] = dy.dims();
+        for co in (0..width).step_by(channels) {
+            for tap in (0..taps).step_by(inputs) {
+                let at = (2 * panel + co / BLOCK) * dy.block_stride();
+                let tile = Tile {
+                    x: x.wrapping_add(tap),
+                    pixel,
+                    x_row,
+                    dy: dy.origin_ptr().wrapping_add(at),
+                    dy_block: dy.block_stride(),
+                    dy_row: dy.row_stride(),
+                    x_image,
+                    dy_image: dy.image_stride(),
+                    images,
+                    rows: h,
+                    width: w,
+                    acc: acc.wrapping_add(tap * 2 * BLOCK + co),
+                    panel: 2 * BLOCK,
+                };
+                // SAFETY: contract of this function.
+                unsafe { kernel(&tile) };
+            }
+        }
+    }
+}
+
+/// `db[c] = Σ dy[n][c][pixel]`.
+pub(super) fn bias_grad(dy: &[f32], images: usize, db: &mut [f32]) {
+    let channels = db.len();
+    let plane = dy.len() / (images * channels).max(1);
+    for (c, out) in db.iter_mut().enumerate() {
+        let mut total = 0.0f64;
+        for i in 0..images {
+            let at = (i * channels + c) * plane;
+            let mut lanes = [0.0f32; BLOCK];
+            let chunks = dy[at..at + plane].chunks_exact(BLOCK);
+            let rest = chunks.remainder();
+            for chunk in chunks {
+                for (l, v) in lanes.iter_mut().zip(chunk) {
+                    *l += v;
+                }
+            }
+            total += lanes.iter().chain(rest).map(|v| f64::from(*v)).sum::<f64>();
+        }
+        *out = total as f32;
+    }
+}
