@@ -25,7 +25,7 @@ mod tile;
 
 pub use depthwise::{Depthwise, DepthwiseWeights, depthwise};
 pub use pack::panel_width;
-pub use pack::{Kernel, PackedWeights};
+pub use pack::{Kernel, PackedWeights, SourceShape};
 pub use run::run;
 pub(crate) use run::run_with;
 pub use stem::{Stem, StemWeights};

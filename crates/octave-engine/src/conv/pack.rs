@@ -82,10 +82,14 @@ pub(crate) struct Panel {
 
 /// What a packed kernel remembers of a source.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct SourceShape {
+pub struct SourceShape {
+    /// Input channels.
     pub c_in: usize,
+    /// `[kh, kw]`.
     pub size: [usize; 2],
+    /// Distance between taps, per axis.
     pub dilation: [usize; 2],
+    /// Groups of the convolution.
     pub groups: usize,
 }
 
@@ -119,7 +123,7 @@ impl PackedWeights {
     }
 
     /// As [`pack`](Self::pack), with panels of the given width.
-    pub(crate) fn pack_panels(
+    pub fn pack_panels(
         &mut self,
         isa: Isa,
         c_out: usize,
@@ -275,7 +279,8 @@ impl PackedWeights {
         self.data.as_slice().len() * 4
     }
 
-    pub(crate) fn shapes(&self) -> &[SourceShape] {
+    /// What is remembered of each source.
+    pub fn shapes(&self) -> &[SourceShape] {
         &self.shapes
     }
 

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::lower::LossScale;
 
-
 /// How far a run has come, and the sums of the epoch at hand.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Position {
