@@ -1,6 +1,7 @@
 //! The CPU engine: direct convolution on channel-blocked maps.
 
 pub mod affine;
+mod apart;
 mod buffer;
 pub mod conv;
 pub mod head;
@@ -11,14 +12,17 @@ pub mod parallel;
 mod peak;
 pub mod pool;
 mod simd;
+mod spares;
 pub mod train;
 
+pub use apart::apart;
 pub use buffer::Buffer;
 pub use isa::Isa;
 pub use layout::{from_nchw, to_nchw};
 pub use map::BlockedMap;
 pub use peak::peak_macs_per_second;
 pub use simd::BLOCK;
+pub use spares::Spares;
 
 #[cfg(test)]
 mod naive;
