@@ -87,17 +87,13 @@ impl fmt::Debug for Isa {
 macro_rules! per_isa {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments)]
         $vis fn $name(isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
-            #[allow(clippy::too_many_arguments)]
             #[inline(always)]
             fn body($($arg: $ty),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
-            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "avx512f")]
             fn avx512($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
             #[cfg(target_arch = "x86_64")]
-            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "avx2,fma")]
             fn avx2($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
             match isa.kind() {
@@ -120,24 +116,20 @@ pub(crate) use per_isa;
 macro_rules! simd_kernel {
     ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $generic:ident) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments)]
         $vis unsafe fn $name(isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
-            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "avx512f")]
             unsafe fn avx512($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the caller upholds the contract of the kernel.
                 unsafe { $generic::<$crate::simd::Avx512>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
-            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "avx2,fma")]
             unsafe fn avx2($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the caller upholds the contract of the kernel.
                 unsafe { $generic::<$crate::simd::Avx2>($($arg),*) }
             }
             #[cfg(target_arch = "aarch64")]
-            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "neon")]
             unsafe fn neon($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the caller upholds the contract of the kernel.

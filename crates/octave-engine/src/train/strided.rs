@@ -14,7 +14,7 @@ use crate::conv::{
     run_with,
 };
 use crate::isa::Isa;
-use crate::layout::{from_nchw, to_nchw, unpack_plane};
+use crate::layout::{Planar, Rows, from_nchw, to_nchw, unpack_plane};
 use crate::map::BlockedMap;
 use crate::parallel;
 
@@ -273,7 +273,19 @@ fn interleave(isa: Isa, maps: &[BlockedMap; 4], dims: [usize; 4], to: &mut [f32]
         // SAFETY: these planes are this job's.
         unsafe {
             let to = to.get().add((image * c + b * BLOCK) * h * w);
-            unpack_plane(isa, plane.as_ptr(), h, w, w * BLOCK, to, h * w, channels);
+            let (at, row) = (plane.as_ptr(), w * BLOCK);
+            let from = Rows { at, row };
+            let (at, plane) = (to, h * w);
+            unpack_plane(
+                isa,
+                from,
+                Planar {
+                    at,
+                    plane,
+                    channels,
+                },
+                [h, w],
+            );
         }
     });
 }
