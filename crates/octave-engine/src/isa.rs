@@ -22,10 +22,30 @@ pub(crate) enum Kind {
 pub struct Isa(Kind);
 
 impl Isa {
-    /// The fastest instruction set of this processor.
+    /// The fastest instruction set of this processor, or the one that the
+    /// environment variable `OCTAVE_ISA` names, for measuring another one. It
+    /// is read once.
+    ///
+    /// # Panics
+    ///
+    /// If `OCTAVE_ISA` names no instruction set of this processor.
     pub fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| Self::available()[0])
+        *BEST.get_or_init(|| match std::env::var("OCTAVE_ISA") {
+            Ok(name) if !name.is_empty() => Self::by_name(&name).unwrap_or_else(|| {
+                let names: Vec<_> = Self::available().into_iter().map(Self::name).collect();
+                panic!(
+                    "OCTAVE_ISA is {name:?}: this processor has {}",
+                    names.join(", ")
+                )
+            }),
+            _ => Self::available()[0],
+        })
+    }
+
+    /// The instruction set of this [`name`](Self::name), if this processor has it.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|isa| isa.name() == name)
     }
 
     /// Every instruction set that can be used here, fastest first. The
@@ -164,6 +184,14 @@ mod tests {
     fn portable_is_always_last() {
         let all = Isa::available();
         assert_eq!(all.last(), Some(&Isa::portable()));
-        assert_eq!(all[0], Isa::best());
+        assert!(all.contains(&Isa::best()));
+    }
+
+    #[test]
+    fn names_lead_back() {
+        for isa in Isa::available() {
+            assert_eq!(Isa::by_name(isa.name()), Some(isa));
+        }
+        assert_eq!(Isa::by_name("sse9"), None);
     }
 }
