@@ -235,6 +235,10 @@ impl Transform {
 
     /// What has to be known of an image of `[width, height]` pixels to resize a view.
     pub(super) fn region(&self, view: &View, [width, height]: [u32; 2]) -> Region {
+        // The nearest of two pixels that are equally near must not depend on where counting starts.
+        if self.interpolation() == Interpolation::Nearest {
+            return Region::whole([width, height]);
+        }
         let [left, top, crop_width, crop_height] = view.crop;
         let axis = |start: f64, length: f64, end: u32| {
             let scale = (length / self.size() as f64).max(1.0);
