@@ -22,7 +22,7 @@ fn input(layer: &OctConv2d, batch: usize) -> OctFeatures {
     let group = |channels: usize, size: usize| {
         (channels > 0).then(|| random([batch, channels, size, size]))
     };
-    let (high, low) = (group(layer.input.high, 8), group(layer.input.low, 4));
+    let (high, low) = (group(layer.input().high, 8), group(layer.input().low, 4));
     OctFeatures::try_new(high, low, [8, 8]).unwrap()
 }
 
