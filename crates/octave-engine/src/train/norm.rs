@@ -13,7 +13,7 @@
 
 mod pooled;
 
-pub use pooled::Pool;
+pub use pooled::{ForwardPooled, Pool};
 
 use std::ops::Range;
 
@@ -76,6 +76,13 @@ pub struct ParameterGradients<'a> {
     pub beta: &'a mut [f32],
 }
 
+/// What every backward pass has.
+struct Back<'a> {
+    isa: Isa,
+    statistics: &'a Statistics,
+    to: ParameterGradients<'a>,
+}
+
 per_isa! {
     /// Σ x.
     fn sum(x: &[f32]) -> f64 {
@@ -113,11 +120,19 @@ per_isa! {
     }
 }
 
+/// `(x − mean) · scale + shift`, within `bounds`.
+#[derive(Clone, Copy)]
+struct Affine {
+    mean: f32,
+    scale: f32,
+    shift: f32,
+    bounds: [f32; 2],
+}
+
 per_isa! {
-    /// y = (x − mean) · scale + shift \[+ residual\], within `bounds`.
-    fn apply(
-        x: &[f32], residual: Residual<'_>, mean: f32, scale: f32, shift: f32, bounds: [f32; 2], y: &mut [f32],
-    ) {
+    /// y = affine(x) \[+ residual, before the bounds\].
+    fn apply(x: &[f32], residual: Residual<'_>, affine: Affine, y: &mut [f32]) {
+        let Affine { mean, scale, shift, bounds } = affine;
         // Comparisons written so that a NaN stays.
         let bound = |v: f32| {
             let v = if v < bounds[0] { bounds[0] } else { v };
@@ -214,16 +229,18 @@ impl Planes {
     }
 }
 
+/// The product of dimensions that index a tensor.
+fn elements(dims: [usize; 3]) -> usize {
+    let product = dims.into_iter().try_fold(1usize, usize::checked_mul);
+    product.unwrap_or_else(|| panic!("more elements of {dims:?} than can be addressed"))
+}
+
 impl Norm<'_> {
     fn check(&self, lengths: &[usize]) {
-        let [n, c, pixels] = self.dims;
+        let [_, c, _] = self.dims;
+        let elements = elements(self.dims);
         for len in lengths {
-            assert_eq!(
-                *len,
-                n * c * pixels,
-                "elements of a tensor of {:?}",
-                self.dims
-            );
+            assert_eq!(*len, elements, "elements of a tensor of {:?}", self.dims);
         }
         assert_eq!(
             [self.gamma.len(), self.beta.len()],
@@ -260,26 +277,24 @@ impl Norm<'_> {
             self.check(&[r.len()]);
         }
         let y = Planes::new(y);
-        self.go(isa, x, statistics, |p, mean, scale, shift| {
+        self.go(isa, x, statistics, |p, affine| {
             // SAFETY: the planes of a channel are the job's that asks for them.
             let y = unsafe { y.get(p) };
             let residual = match residual {
                 Residual::Tensor(r) => Residual::Tensor(&r[p.clone()]),
                 other => other,
             };
-            let (x, bounds) = (&x[p.clone()], self.bounds);
-            apply(isa, x, residual, mean, scale, shift, bounds, y);
+            apply(isa, &x[p.clone()], residual, affine, y);
         });
     }
 
-    /// Computes the statistics and lets `write` do something with the mean, the scale and the
-    /// shift of each plane.
+    /// Computes the statistics and lets `write` do something with what they make of each plane.
     fn go(
         &self,
         isa: Isa,
         x: &[f32],
         statistics: &mut Statistics,
-        write: impl Fn(&Range<usize>, f32, f32, f32) + Sync,
+        write: impl Fn(&Range<usize>, Affine) + Sync,
     ) {
         self.check(&[x.len()]);
         let [n, channels, pixels] = self.dims;
@@ -300,7 +315,13 @@ impl Norm<'_> {
                 *means.get().add(c) = mean;
                 *variances.get().add(c) = variance as f32;
             }
-            planes.for_each(|p| write(&p, mean, scale as f32, self.beta[c]));
+            let affine = Affine {
+                mean,
+                scale: scale as f32,
+                shift: self.beta[c],
+                bounds: self.bounds,
+            };
+            planes.for_each(|p| write(&p, affine));
         });
     }
 
@@ -320,7 +341,12 @@ impl Norm<'_> {
     ) {
         self.check(&[x.len(), dy.len()]);
         let mask = self.mask(isa, forward.y);
-        self.go_back_over_dy(isa, x, forward.statistics, dy, mask, to);
+        let back = Back {
+            isa,
+            statistics: forward.statistics,
+            to,
+        };
+        self.go_back_over_dy(back, x, dy, mask);
     }
 
     /// As [`backward`](Self::backward) with a residual: the gradient of the output becomes that of
@@ -347,7 +373,12 @@ impl Norm<'_> {
             let (x, dz) = unsafe { (x.get(p), dy.get(p)) };
             grad_over_x(isa, dz, x, mean, factors);
         };
-        self.go_back(isa, forward.statistics, dy, mask, read, write, to);
+        let back = Back {
+            isa,
+            statistics: forward.statistics,
+            to,
+        };
+        self.go_back(back, dy, mask, read, write);
     }
 
     /// What zeroes the gradient where the output `y` is at a bound.
@@ -370,34 +401,34 @@ impl Norm<'_> {
     /// [`go_back`](Self::go_back) with the input's gradient in the place of the output's.
     fn go_back_over_dy(
         &self,
-        isa: Isa,
+        back: Back<'_>,
         x: &[f32],
-        statistics: &Statistics,
         dy: &mut [f32],
         start: impl Fn(&Range<usize>, &mut [f32]) + Sync,
-        to: ParameterGradients<'_>,
     ) {
+        let isa = back.isa;
         let dy = Planes::new(dy);
         let read = |p: &Range<usize>| &x[p.clone()];
         let write = |p: &Range<usize>, mean, factors| {
             // SAFETY: the planes of a channel are the job's that asks for them.
             grad_over_dz(isa, unsafe { dy.get(p) }, &x[p.clone()], mean, factors);
         };
-        self.go_back(isa, statistics, dy, start, read, write, to);
+        self.go_back(back, dy, start, read, write);
     }
 
     /// Lets `start` make the gradient of the normalised values out of what `dy` holds, sums it,
     /// and lets `write` compute that of the input, plane by plane.
-    #[allow(clippy::too_many_arguments)]
     fn go_back<'a>(
         &self,
-        isa: Isa,
-        statistics: &Statistics,
+        Back {
+            isa,
+            statistics,
+            to,
+        }: Back<'_>,
         dy: Planes,
         start: impl Fn(&Range<usize>, &mut [f32]) + Sync,
         x: impl Fn(&Range<usize>) -> &'a [f32] + Sync,
         write: impl Fn(&Range<usize>, f32, Factors) + Sync,
-        to: ParameterGradients<'_>,
     ) {
         let [n, channels, pixels] = self.dims;
         assert_eq!(

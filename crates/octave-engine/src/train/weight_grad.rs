@@ -13,6 +13,9 @@
 
 use std::ops::Range;
 
+use octave_plan::Path;
+
+use super::OctConv;
 use crate::BLOCK;
 use crate::buffer::Shared;
 use crate::conv::{PackedWeights, TileShape};
@@ -150,18 +153,26 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// A blocked map under a convolution. The border of the map must be as
-    /// wide as the padding.
-    pub(super) fn blocked(
-        map: &BlockedMap,
-        stride: usize,
-        padding: [usize; 2],
-        dilation: [usize; 2],
-    ) -> Self {
-        assert!(
-            padding.iter().all(|p| *p <= map.pad()),
-            "padding {padding:?} past the border"
-        );
+    /// A blocked map that `path` reads, for the output gradient `dy`.
+    ///
+    /// # Panics
+    ///
+    /// If the maps are not those of the path, or the convolution reaches past
+    /// the border.
+    pub(super) fn blocked(map: &BlockedMap, dy: &BlockedMap, conv: &OctConv, path: &Path) -> Self {
+        let ([images, channels, h, w], [dy_images, _, oh, ow]) = (map.dims(), dy.dims());
+        let expected = [dy_images, conv.plan().input[path.from]];
+        assert_eq!([images, channels], expected, "images and channels");
+        let (padding, extent) = (conv.padding(), conv.plan().extent());
+        for (axis, (size, out)) in [(h, oh), (w, ow)].into_iter().enumerate() {
+            let near = padding[axis];
+            let last = out.saturating_sub(1) * path.stride + extent[axis];
+            assert!(
+                near <= map.pad() && last <= near + size + map.pad(),
+                "padding {padding:?} past the border"
+            );
+        }
+        let (stride, dilation) = (path.stride, conv.plan().dilation);
         let row = map.row_stride();
         Self {
             base: Shared(
@@ -221,7 +232,11 @@ impl<'a> WeightGrad<'a> {
     }
 
     /// Does one of the [`jobs`](Self::jobs).
-    pub(super) fn run(&self, isa: Isa, job: usize) {
+    ///
+    /// # Safety
+    ///
+    /// No other thread may do the same job meanwhile.
+    pub(super) unsafe fn run(&self, isa: Isa, job: usize) {
         let (p, blocks) = &self.jobs[job];
         let panel = &self.plan.panels()[*p];
         let shape = self.plan.shapes()[0];
@@ -277,7 +292,8 @@ impl<'a> WeightGrad<'a> {
                                     panel: panel.width,
                                 };
                                 // SAFETY: taps stay within the border of the
-                                // input; this part of `acc` is this job's.
+                                // input, see `Input::blocked`; by contract this
+                                // part of `acc` is this job's.
                                 unsafe { kernel(&tile) };
                             }
                         }
@@ -286,35 +302,40 @@ impl<'a> WeightGrad<'a> {
             }
         }
     }
+}
 
-    /// Sums for a kernel row of a planar input: the taps of a row take the
-    /// place of input channels. See `strided::stem_backward`.
+/// A kernel row over a planar input, and a panel of output channels: the taps
+/// of the row take the place of input channels. See `strided::stem_backward`.
+pub(super) struct PlanarRow<'a> {
+    /// The first tap of the first pixel.
+    pub x: *const f32,
+    /// Floats from image to image, row to row and pixel to pixel of `x`.
+    pub strides: [usize; 3],
+    pub dy: &'a BlockedMap,
+    /// The panel, and its channels.
+    pub panel: usize,
+    pub width: usize,
+    /// Taps, rounded up to the tile.
+    pub taps: usize,
+}
+
+impl PlanarRow<'_> {
+    /// Adds the sums to `acc`.
     ///
     /// # Safety
     ///
-    /// `x` must be readable for the row's taps, rounded up to the tile, at all
-    /// pixels of `dy`; `acc` for as many rows of 32, nobody else's.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) unsafe fn planar_row(
-        isa: Isa,
-        x: *const f32,
-        x_image: usize,
-        x_row: usize,
-        pixel: usize,
-        dy: &BlockedMap,
-        panel: usize,
-        width: usize,
-        taps: usize,
-        acc: *mut f32,
-    ) {
-        let (kernel, inputs) = tile_fn(isa, width);
-        let channels = TileShape::new(isa, width).channels;
+    /// `x` must be readable for the taps at all pixels of `dy`; `acc` for as
+    /// many rows of 32, nobody else's.
+    pub(super) unsafe fn add(&self, isa: Isa, acc: *mut f32) {
+        let (kernel, inputs) = tile_fn(isa, self.width);
+        let channels = TileShape::new(isa, self.width).channels;
+        let (dy, [x_image, x_row, pixel]) = (self.dy, self.strides);
         let [images, _, h, w] = dy.dims();
-        for co in (0..width).step_by(channels) {
-            for tap in (0..taps).step_by(inputs) {
-                let at = (2 * panel + co / BLOCK) * dy.block_stride();
+        for co in (0..self.width).step_by(channels) {
+            for tap in (0..self.taps).step_by(inputs) {
+                let at = (2 * self.panel + co / BLOCK) * dy.block_stride();
                 let tile = Tile {
-                    x: x.wrapping_add(tap),
+                    x: self.x.wrapping_add(tap),
                     pixel,
                     x_row,
                     dy: dy.origin_ptr().wrapping_add(at),

@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 
-use super::{Norm, ParameterGradients, Planes, Residual, Statistics, apply};
+use super::{Back, Norm, ParameterGradients, Planes, Residual, Statistics, apply, elements};
 use crate::buffer::Shared;
 use crate::isa::{Isa, per_isa};
 
@@ -22,6 +22,17 @@ pub struct Pool {
     pub stride: [usize; 2],
     /// How far the first window reaches over the border, per axis; less than the kernel.
     pub padding: [usize; 2],
+}
+
+/// What a normalisation with pooling needs of its forward pass to go back.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardPooled<'a> {
+    /// The pooling.
+    pub pool: &'a Pool,
+    /// Which pixel of each window was taken.
+    pub taken: &'a [u8],
+    /// Statistics of the input.
+    pub statistics: &'a Statistics,
 }
 
 /// Where the largest value of a window was cut off by a bound.
@@ -180,7 +191,7 @@ impl Norm<'_> {
         let y = Planes::new(y);
         let taken = Shared(taken.as_mut_ptr());
         let size = self.dims[2];
-        self.go(isa, x, statistics, |p, mean, scale, shift| {
+        self.go(isa, x, statistics, |p, affine| {
             let at = p.start / size * pixels;
             // SAFETY: the pooled planes of a channel are the job's that has its planes.
             let (y, taken) = unsafe {
@@ -191,9 +202,8 @@ impl Norm<'_> {
             };
             SCRATCH.with_borrow_mut(|Scratch { plane, columns }| {
                 plane.resize(size, 0.0);
-                let (x, bounds) = (&x[p.clone()], self.bounds);
-                apply(isa, x, Residual::None, mean, scale, shift, bounds, plane);
-                pool.plane(isa, plane, columns, bounds, y, taken);
+                apply(isa, &x[p.clone()], Residual::None, affine, plane);
+                pool.plane(isa, plane, columns, affine.bounds, y, taken);
             });
         });
     }
@@ -203,18 +213,20 @@ impl Norm<'_> {
     /// # Panics
     ///
     /// If lengths do not fit.
-    #[allow(clippy::too_many_arguments)]
     pub fn backward_pooled(
         &self,
         isa: Isa,
-        pool: &Pool,
         x: &[f32],
-        taken: &[u8],
-        statistics: &Statistics,
+        forward: ForwardPooled<'_>,
         dy: &[f32],
         dx: &mut [f32],
         to: ParameterGradients<'_>,
     ) {
+        let ForwardPooled {
+            pool,
+            taken,
+            statistics,
+        } = forward;
         let pixels = self.check_pooled(pool, dy.len(), taken.len());
         self.check(&[x.len(), dx.len()]);
         let size = self.dims[2];
@@ -223,16 +235,27 @@ impl Norm<'_> {
             dx.fill(0.0);
             pool.spread(&dy[at..at + pixels], &taken[at..at + pixels], dx);
         };
-        self.go_back_over_dy(isa, x, statistics, dx, spread, to);
+        let back = Back {
+            isa,
+            statistics,
+            to,
+        };
+        self.go_back_over_dy(back, x, dx, spread);
     }
 
     /// Pixels of a pooled plane.
     fn check_pooled(&self, pool: &Pool, y: usize, taken: usize) -> usize {
         let [n, c, size] = self.dims;
-        assert_eq!(pool.size[0] * pool.size[1], size, "pixels of a plane");
+        assert_eq!(pool.unsupported(), None, "the pooling");
+        assert_eq!(
+            elements([1, pool.size[0], pool.size[1]]),
+            size,
+            "pixels of a plane"
+        );
         let [height, width] = pool.out();
-        assert_eq!([y, taken], [n * c * height * width; 2], "pooled pixels");
-        height * width
+        let pixels = elements([1, height, width]);
+        assert_eq!([y, taken], [elements([n, c, pixels]); 2], "pooled pixels");
+        pixels
     }
 }
 

@@ -6,11 +6,14 @@ use burn::{
     nn::{
         BatchNorm, BatchNormConfig, PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig},
+        pool::MaxPool2dConfig,
     },
     tensor::{DType, Device, Distribution, Tensor},
 };
 
-use super::{geometry, norm};
+use octave_plan::Refusal;
+
+use super::{octconv2d, vanilla as vanilla_plan};
 use crate::{Downsample, OctConv2d, OctConv2dConfig, OctFeatures, Upsample, ops::without_engine};
 
 fn random(dims: [usize; 4]) -> Tensor<4> {
@@ -26,8 +29,8 @@ fn input(layer: &OctConv2d, batch: usize) -> OctFeatures {
     OctFeatures::try_new(high, low, [8, 8]).unwrap()
 }
 
-fn by_engine(layer: &OctConv2d, features: &OctFeatures) -> bool {
-    geometry(features, &layer.kernels(), &layer.plan).is_some()
+fn refusal(layer: &OctConv2d, features: &OctFeatures) -> Option<Refusal> {
+    octconv2d(features, &layer.kernels(), &layer.plan).err()
 }
 
 fn config(kernel: usize) -> OctConv2dConfig {
@@ -75,40 +78,65 @@ fn the_engine_computes_the_layers_of_the_networks() {
         vanilla(3).with_strided(true),
     ] {
         let layer = config.init(&Device::flex());
-        assert!(by_engine(&layer, &input(&layer, 1)), "{config}");
+        assert_eq!(refusal(&layer, &input(&layer, 1)), None, "{config}");
     }
 }
 
 #[test]
 fn everything_else_is_composed() {
     let valid = PaddingConfig2d::Valid;
-    for config in [
-        config(3).with_groups(2),
-        config(3).with_groups(8),
-        config(2),
-        config(3).with_downsample(Downsample::Max),
-        config(3).with_upsample(Upsample::Bilinear),
-        config(3).with_strided(true).with_stride([2, 2]),
-        config(3).with_alpha(1.0).with_padding(valid),
+    let explicit = |p| config(3).with_alpha(1.0).with_padding(p);
+    let misaligned = |padding| Refusal::Misaligned { padding };
+    let one_axis = |p: [usize; 2]| explicit(PaddingConfig2d::Explicit(p[0], p[1], p[0], p[1]));
+    for (config, reason) in [
+        (config(3).with_groups(2), Refusal::GroupedTraining),
+        (config(3).with_groups(8), Refusal::GroupedTraining),
+        (
+            config(2),
+            Refusal::Padding {
+                padding: [(0, 1); 2],
+            },
+        ),
+        (
+            config(3).with_downsample(Downsample::Max),
+            Refusal::Downsample,
+        ),
+        (
+            config(3).with_upsample(Upsample::Bilinear),
+            Refusal::Upsample,
+        ),
+        (
+            config(3).with_strided(true).with_stride([2, 2]),
+            Refusal::Strided,
+        ),
+        (explicit(valid), misaligned([(0, 0); 2])),
         // A padding that keeps the size on one axis only.
-        config(3)
-            .with_alpha(1.0)
-            .with_padding(PaddingConfig2d::Explicit(1, 0, 1, 0)),
-        config(3)
-            .with_alpha(1.0)
-            .with_padding(PaddingConfig2d::Explicit(0, 1, 0, 1)),
-        strided(3),
-        padded(strided(3), 2),
-        padded(strided(3).with_dilation([2, 2]), 2),
-        padded(vanilla(1), 1),
+        (one_axis([1, 0]), misaligned([(1, 1), (0, 0)])),
+        (one_axis([0, 1]), misaligned([(0, 0), (1, 1)])),
+        (strided(3), Refusal::StridedPadding),
+        (padded(strided(3), 2), Refusal::StridedPadding),
+        (
+            padded(strided(3).with_dilation([2, 2]), 2),
+            Refusal::StridedPadding,
+        ),
+        (
+            padded(vanilla(1), 1),
+            Refusal::Padding {
+                padding: [(1, 1); 2],
+            },
+        ),
     ] {
         let layer = config.init(&Device::flex());
-        assert!(!by_engine(&layer, &input(&layer, 2)), "{config}");
+        let found = refusal(&layer, &input(&layer, 2));
+        assert_eq!(found.as_ref(), Some(&reason), "{config}");
+        let asked = crate::ops::refusal(&layer.plan, 2, [8, 8], &layer.device());
+        assert_eq!(asked, found);
     }
     let layer = config(3).init(&Device::flex());
-    assert!(!by_engine(&layer, &input(&layer, 0)), "no images");
+    assert_eq!(refusal(&layer, &input(&layer, 0)), Some(Refusal::Empty));
     let x = input(&layer, 2);
-    without_engine(|| assert!(!by_engine(&layer, &x), "the engine is switched off"));
+    let refused = without_engine(|| refusal(&layer, &x));
+    assert_eq!(refused, Some(Refusal::SwitchedOff));
 }
 
 #[test]
@@ -119,7 +147,8 @@ fn vanilla_layers_are_the_engines_too() {
     };
     let by_engine = |conv: &Conv2d, channels: usize| {
         let x = random([2, channels, 7, 6]);
-        crate::ops::by_engine(conv, &x).is_some()
+        vanilla_plan(conv, &x)
+            .is_ok_and(|plan| crate::ops::refusal(&plan, 2, [7, 6], &x.device()).is_none())
     };
     let explicit = PaddingConfig2d::Explicit(1, 1, 1, 1);
     for padding in [PaddingConfig2d::Valid, explicit.clone()] {
@@ -153,14 +182,12 @@ fn the_engine_computes_in_f32_alone() {
         ..layer.clone()
     };
     for layer in [bias_high, bias_low, kernel] {
-        assert!(!by_engine(&layer, &x));
+        assert_eq!(refusal(&layer, &x), Some(Refusal::Precision));
     }
     let (high, low) = x.into_parts();
     let low = low.map(|x| x.cast(DType::F64));
-    assert!(!by_engine(
-        &layer,
-        &OctFeatures::try_new(high, low, [8, 8]).unwrap()
-    ));
+    let x = OctFeatures::try_new(high, low, [8, 8]).unwrap();
+    assert_eq!(refusal(&layer, &x), Some(Refusal::Precision));
 }
 
 #[test]
@@ -175,13 +202,36 @@ fn norms_are_the_engines_where_all_fits_and_is_f32() {
         ..norm.clone()
     };
     let x = random([2, 4, 3, 3]);
-    assert!(norm::applies(&norm, &x, None));
-    assert!(norm::applies(&norm, &x, Some(&x)));
-    assert!(!norm::applies(&gamma, &x, None) && !norm::applies(&beta, &x, None));
-    assert!(!norm::applies(&norm, &x.clone().cast(DType::F64), None));
-    assert!(!norm::applies(&norm, &x, Some(&x.clone().cast(DType::F64))));
-    assert!(!norm::applies(&norm, &x, Some(&random([2, 4, 3, 1]))));
-    assert!(!norm::applies(&norm, &random([2, 5, 3, 3]), None));
-    assert!(!norm::applies(&norm, &random([0, 4, 3, 3]), None));
-    without_engine(|| assert!(!norm::applies(&norm, &x, None)));
+    let wide_x = x.clone().cast(DType::F64);
+    let narrow = random([2, 4, 3, 1]);
+    let (precision, shape) = (Err(Refusal::Precision), Err(Refusal::Shape));
+    for (norm, x, residual, expected) in [
+        (&norm, &x, None, Ok(())),
+        (&norm, &x, Some(&x), Ok(())),
+        (&gamma, &x, None, precision.clone()),
+        (&beta, &x, None, precision.clone()),
+        (&norm, &wide_x, None, precision.clone()),
+        (&norm, &x, Some(&wide_x), precision),
+        (&norm, &x, Some(&narrow), shape.clone()),
+        (&norm, &random([2, 5, 3, 3]), None, shape),
+        (&norm, &random([0, 4, 3, 3]), None, Err(Refusal::Empty)),
+    ] {
+        assert_eq!(super::norm(norm, x, residual), expected);
+    }
+    let refused = without_engine(|| super::norm(&norm, &x, None));
+    assert_eq!(refused, Err(Refusal::SwitchedOff));
+}
+
+#[test]
+fn poolings_are_the_engines_where_it_has_the_windows() {
+    let pool = |pool: MaxPool2dConfig| super::max_pool(&pool.init(), [8, 9]).is_ok();
+    let config = || MaxPool2dConfig::new([3, 3]);
+    let padded = |p| config().with_padding(p);
+    assert!(pool(config()));
+    assert!(pool(padded(PaddingConfig2d::Explicit(1, 0, 1, 0))));
+    assert!(!pool(padded(PaddingConfig2d::Explicit(1, 0, 0, 0))));
+    assert!(!pool(padded(PaddingConfig2d::Same)));
+    assert!(!pool(config().with_dilation([1, 2])));
+    assert!(!pool(config().with_ceil_mode(true)));
+    assert!(!pool(MaxPool2dConfig::new([9, 3])), "larger than the map");
 }
