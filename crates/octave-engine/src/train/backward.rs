@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::intake::{Intake, intake};
-use super::weight_grad::{Input, WeightGrad, bias_grad};
+use super::weight_grad::{Reading, WeightGrad, bias_grad};
 use super::{Gradients, LEVELS, OctConv, Operands, Workspace, images_of, strided};
 use crate::conv::{Coarse, Kernel, Output, Product, Source, panel_width, run_with};
 use crate::isa::Isa;
@@ -133,10 +133,12 @@ impl Pass<'_> {
             .map(|&i| {
                 let path = &conv.plan().paths[i];
                 let x = &x[path.from][path.pool + path.down];
-                let dy = &dy[path.to][path.up];
-                let input = Input::blocked(x, dy, conv, path);
+                let reading = Reading {
+                    stride: path.stride,
+                    padding: conv.padding(),
+                };
                 let sums = grads[i].take().expect("each kernel comes once");
-                WeightGrad::new(sums, input, dy)
+                WeightGrad::new(sums, x, reading, &dy[path.to][path.up])
             })
             .collect();
         let jobs: usize = grads.iter().map(WeightGrad::jobs).sum();

@@ -17,7 +17,7 @@ pub use pooled::{ForwardPooled, Pool};
 
 use std::ops::Range;
 
-use crate::buffer::Shared;
+use crate::buffer::{Shared, floats};
 use crate::isa::{Isa, per_isa};
 use crate::parallel;
 
@@ -76,13 +76,6 @@ pub struct ParameterGradients<'a> {
     pub beta: &'a mut [f32],
 }
 
-/// What every backward pass has.
-struct Back<'a> {
-    isa: Isa,
-    statistics: &'a Statistics,
-    to: ParameterGradients<'a>,
-}
-
 per_isa! {
     /// Σ x.
     fn sum(x: &[f32]) -> f64 {
@@ -120,19 +113,20 @@ per_isa! {
     }
 }
 
-/// `(x − mean) · scale + shift`, within `bounds`.
+/// What becomes of a channel: (x − mean) · scale + shift.
 #[derive(Clone, Copy)]
 struct Affine {
     mean: f32,
     scale: f32,
     shift: f32,
-    bounds: [f32; 2],
 }
 
 per_isa! {
-    /// y = affine(x) \[+ residual, before the bounds\].
-    fn apply(x: &[f32], residual: Residual<'_>, affine: Affine, y: &mut [f32]) {
-        let Affine { mean, scale, shift, bounds } = affine;
+    /// y = (x − mean) · scale + shift \[+ residual\], within `bounds`.
+    fn apply(
+        x: &[f32], affine: Affine, residual: Residual<'_>, bounds: [f32; 2], y: &mut [f32],
+    ) {
+        let Affine { mean, scale, shift } = affine;
         // Comparisons written so that a NaN stays.
         let bound = |v: f32| {
             let v = if v < bounds[0] { bounds[0] } else { v };
@@ -229,16 +223,10 @@ impl Planes {
     }
 }
 
-/// The product of dimensions that index a tensor.
-fn elements(dims: [usize; 3]) -> usize {
-    let product = dims.into_iter().try_fold(1usize, usize::checked_mul);
-    product.unwrap_or_else(|| panic!("more elements of {dims:?} than can be addressed"))
-}
-
 impl Norm<'_> {
     fn check(&self, lengths: &[usize]) {
         let [_, c, _] = self.dims;
-        let elements = elements(self.dims);
+        let elements = floats("a tensor", &self.dims);
         for len in lengths {
             assert_eq!(*len, elements, "elements of a tensor of {:?}", self.dims);
         }
@@ -284,11 +272,11 @@ impl Norm<'_> {
                 Residual::Tensor(r) => Residual::Tensor(&r[p.clone()]),
                 other => other,
             };
-            apply(isa, &x[p.clone()], residual, affine, y);
+            apply(isa, &x[p.clone()], affine, residual, self.bounds, y);
         });
     }
 
-    /// Computes the statistics and lets `write` do something with what they make of each plane.
+    /// Computes the statistics and lets `write` do something with what becomes of each plane.
     fn go(
         &self,
         isa: Isa,
@@ -319,7 +307,6 @@ impl Norm<'_> {
                 mean,
                 scale: scale as f32,
                 shift: self.beta[c],
-                bounds: self.bounds,
             };
             planes.for_each(|p| write(&p, affine));
         });
@@ -341,12 +328,7 @@ impl Norm<'_> {
     ) {
         self.check(&[x.len(), dy.len()]);
         let mask = self.mask(isa, forward.y);
-        let back = Back {
-            isa,
-            statistics: forward.statistics,
-            to,
-        };
-        self.go_back_over_dy(back, x, dy, mask);
+        self.go_back_over_dy(isa, x, forward.statistics, dy, mask, to);
     }
 
     /// As [`backward`](Self::backward) with a residual: the gradient of the output becomes that of
@@ -373,12 +355,7 @@ impl Norm<'_> {
             let (x, dz) = unsafe { (x.get(p), dy.get(p)) };
             grad_over_x(isa, dz, x, mean, factors);
         };
-        let back = Back {
-            isa,
-            statistics: forward.statistics,
-            to,
-        };
-        self.go_back(back, dy, mask, read, write);
+        self.go_back(isa, forward.statistics, (dy, mask), (read, write), to);
     }
 
     /// What zeroes the gradient where the output `y` is at a bound.
@@ -401,34 +378,34 @@ impl Norm<'_> {
     /// [`go_back`](Self::go_back) with the input's gradient in the place of the output's.
     fn go_back_over_dy(
         &self,
-        back: Back<'_>,
+        isa: Isa,
         x: &[f32],
+        statistics: &Statistics,
         dy: &mut [f32],
         start: impl Fn(&Range<usize>, &mut [f32]) + Sync,
+        to: ParameterGradients<'_>,
     ) {
-        let isa = back.isa;
         let dy = Planes::new(dy);
         let read = |p: &Range<usize>| &x[p.clone()];
         let write = |p: &Range<usize>, mean, factors| {
             // SAFETY: the planes of a channel are the job's that asks for them.
             grad_over_dz(isa, unsafe { dy.get(p) }, &x[p.clone()], mean, factors);
         };
-        self.go_back(back, dy, start, read, write);
+        self.go_back(isa, statistics, (dy, start), (read, write), to);
     }
 
     /// Lets `start` make the gradient of the normalised values out of what `dy` holds, sums it,
-    /// and lets `write` compute that of the input, plane by plane.
+    /// and lets `write` compute that of the input, which `x` gives, plane by plane.
     fn go_back<'a>(
         &self,
-        Back {
-            isa,
-            statistics,
-            to,
-        }: Back<'_>,
-        dy: Planes,
-        start: impl Fn(&Range<usize>, &mut [f32]) + Sync,
-        x: impl Fn(&Range<usize>) -> &'a [f32] + Sync,
-        write: impl Fn(&Range<usize>, f32, Factors) + Sync,
+        isa: Isa,
+        statistics: &Statistics,
+        (dy, start): (Planes, impl Fn(&Range<usize>, &mut [f32]) + Sync),
+        (x, write): (
+            impl Fn(&Range<usize>) -> &'a [f32] + Sync,
+            impl Fn(&Range<usize>, f32, Factors) + Sync,
+        ),
+        to: ParameterGradients<'_>,
     ) {
         let [n, channels, pixels] = self.dims;
         assert_eq!(

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::weight_grad::PlanarRow;
+use super::weight_grad::{PlanarRow, WeightGrad};
 use super::{OctConv, Operands, images_of};
 use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
@@ -16,7 +16,7 @@ use crate::conv::{
     run_with,
 };
 use crate::isa::Isa;
-use crate::layout::{from_nchw, to_nchw, unpack_plane};
+use crate::layout::{Planar, Rows, from_nchw, to_nchw, unpack_plane};
 use crate::map::BlockedMap;
 use crate::parallel;
 
@@ -130,15 +130,17 @@ pub(super) fn stem_backward(
                 .min(2 * BLOCK);
             let row = PlanarRow {
                 x: planes.as_slice()[(c * ph + ky) * pw..].as_ptr(),
-                strides: [c_in * ph * pw, stride * pw, stride],
-                dy: map,
-                panel: p,
-                width,
                 taps: slots,
+                image: c_in * ph * pw,
+                row: stride * pw,
+                pixel: stride,
             };
             // SAFETY: the planes were padded for all slots of all pixels; each
             // job has its own rows of sums.
-            unsafe { row.add(isa, sums.get().add(job * row_len)) };
+            unsafe {
+                let acc = sums.get().add(job * row_len);
+                WeightGrad::planar_row(isa, row, map, (p, width), acc);
+            }
         });
     }
     let sums = space.sums.as_slice();
@@ -260,7 +262,19 @@ fn interleave(isa: Isa, maps: &[BlockedMap; 4], dims: [usize; 4], to: &mut [f32]
         // SAFETY: these planes are this job's.
         unsafe {
             let to = to.get().add((image * c + b * BLOCK) * h * w);
-            unpack_plane(isa, plane.as_ptr(), h, w, w * BLOCK, to, h * w, channels);
+            let (at, row) = (plane.as_ptr(), w * BLOCK);
+            let from = Rows { at, row };
+            let (at, plane) = (to, h * w);
+            unpack_plane(
+                isa,
+                from,
+                Planar {
+                    at,
+                    plane,
+                    channels,
+                },
+                [h, w],
+            );
         }
     });
 }

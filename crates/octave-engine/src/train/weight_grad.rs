@@ -13,12 +13,9 @@
 
 use std::ops::Range;
 
-use octave_plan::Path;
-
-use super::OctConv;
 use crate::BLOCK;
 use crate::buffer::Shared;
-use crate::conv::{PackedWeights, TileShape};
+use crate::conv::{PackedWeights, SourceShape, TileShape};
 use crate::isa::{Isa, Kind};
 use crate::map::BlockedMap;
 use crate::simd::Simd;
@@ -139,7 +136,7 @@ fn tile_fn(isa: Isa, panel: usize) -> (TileFn, usize) {
 
 /// The input of a weight gradient.
 #[derive(Clone, Copy)]
-pub(super) struct Input {
+struct Input {
     /// Tap (0, 0) of output pixel (0, 0) of image 0.
     pub base: Shared<*const f32>,
     pub image: usize,
@@ -152,27 +149,35 @@ pub(super) struct Input {
     pub tap: [usize; 2],
 }
 
+/// How a convolution reads its input.
+#[derive(Clone, Copy)]
+pub(super) struct Reading {
+    /// 1 or 2.
+    pub stride: usize,
+    /// Pixels that it adds at the top and at the left.
+    pub padding: [usize; 2],
+}
+
 impl Input {
-    /// A blocked map that `path` reads, for the output gradient `dy`.
+    /// A blocked map under a convolution of the given kernel, whose output has
+    /// the size `out`.
     ///
     /// # Panics
     ///
-    /// If the maps are not those of the path, or the convolution reaches past
-    /// the border.
-    pub(super) fn blocked(map: &BlockedMap, dy: &BlockedMap, conv: &OctConv, path: &Path) -> Self {
-        let ([images, channels, h, w], [dy_images, _, oh, ow]) = (map.dims(), dy.dims());
-        let expected = [dy_images, conv.plan().input[path.from]];
-        assert_eq!([images, channels], expected, "images and channels");
-        let (padding, extent) = (conv.padding(), conv.plan().extent());
-        for (axis, (size, out)) in [(h, oh), (w, ow)].into_iter().enumerate() {
-            let near = padding[axis];
-            let last = out.saturating_sub(1) * path.stride + extent[axis];
+    /// If the convolution reaches past a border of the map.
+    fn blocked(map: &BlockedMap, reading: Reading, shape: &SourceShape, out: [usize; 2]) -> Self {
+        let Reading { stride, padding } = reading;
+        let dilation = shape.dilation;
+        let [.., height, width] = map.dims();
+        for (axis, size) in [height, width].into_iter().enumerate() {
+            let (before, pad) = (padding[axis], map.pad());
+            let last = (out[axis].max(1) - 1) * stride + (shape.size[axis] - 1) * dilation[axis];
             assert!(
-                near <= map.pad() && last <= near + size + map.pad(),
-                "padding {padding:?} past the border"
+                before <= pad && last < size + pad + before,
+                "a weight gradient of {out:?} from {size} pixels: padding {before}, stride \
+                 {stride} and {shape:?} reach past a border of {pad}"
             );
         }
-        let (stride, dilation) = (path.stride, conv.plan().dilation);
         let row = map.row_stride();
         Self {
             base: Shared(
@@ -188,6 +193,19 @@ impl Input {
     }
 }
 
+/// A kernel row over a planar input.
+#[derive(Clone, Copy)]
+pub(super) struct PlanarRow {
+    /// Tap 0 of output pixel (0, 0) of image 0.
+    pub x: *const f32,
+    /// Taps, rounded up to the tile.
+    pub taps: usize,
+    /// Floats per image, output row and output pixel.
+    pub image: usize,
+    pub row: usize,
+    pub pixel: usize,
+}
+
 /// The gradient of one kernel, summed over the images of `dy`.
 pub(super) struct WeightGrad<'a> {
     plan: &'a PackedWeights,
@@ -198,17 +216,31 @@ pub(super) struct WeightGrad<'a> {
 }
 
 impl<'a> WeightGrad<'a> {
-    /// Adds to `acc`, planned by `PackedWeights::zeros` for a blocked input of
-    /// the given kernel.
-    pub(super) fn new(acc: &'a mut PackedWeights, input: Input, dy: &'a BlockedMap) -> Self {
+    /// Adds to `acc`, planned by `PackedWeights::zeros` for the kernel that
+    /// read `x`.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not fit.
+    pub(super) fn new(
+        acc: &'a mut PackedWeights,
+        x: &'a BlockedMap,
+        reading: Reading,
+        dy: &'a BlockedMap,
+    ) -> Self {
         let data = Shared(acc.data_mut_ptr());
         let plan = &*acc;
+        let [shape] = plan.shapes() else {
+            panic!("one kernel, not {}", plan.shapes().len())
+        };
+        let ([images, channels, h, w], [n, c_in, ..]) = (dy.dims(), x.dims());
         assert_eq!(
-            dy.dims()[1],
-            plan.c_out(),
-            "channels of the output's gradient"
+            [channels, n, c_in],
+            [plan.c_out(), images, shape.c_in],
+            "output channels, images and input channels of a weight gradient"
         );
-        let size = plan.shapes()[0].size;
+        let input = Input::blocked(x, reading, shape, [h, w]);
+        let size = shape.size;
         // One-tap kernels do little with what they read: more inputs a job.
         let together = if size == [1, 1] { 4 } else { 1 };
         let mut jobs = Vec::new();
@@ -235,7 +267,8 @@ impl<'a> WeightGrad<'a> {
     ///
     /// # Safety
     ///
-    /// No other thread may do the same job meanwhile.
+    /// Every job may be done once at a time: two threads that do the same one
+    /// write the same sums.
     pub(super) unsafe fn run(&self, isa: Isa, job: usize) {
         let (p, blocks) = &self.jobs[job];
         let panel = &self.plan.panels()[*p];
@@ -292,8 +325,7 @@ impl<'a> WeightGrad<'a> {
                                     panel: panel.width,
                                 };
                                 // SAFETY: taps stay within the border of the
-                                // input, see `Input::blocked`; by contract this
-                                // part of `acc` is this job's.
+                                // input; this part of `acc` is this job's.
                                 unsafe { kernel(&tile) };
                             }
                         }
@@ -302,46 +334,37 @@ impl<'a> WeightGrad<'a> {
             }
         }
     }
-}
 
-/// A kernel row over a planar input, and a panel of output channels: the taps
-/// of the row take the place of input channels. See `strided::stem_backward`.
-pub(super) struct PlanarRow<'a> {
-    /// The first tap of the first pixel.
-    pub x: *const f32,
-    /// Floats from image to image, row to row and pixel to pixel of `x`.
-    pub strides: [usize; 3],
-    pub dy: &'a BlockedMap,
-    /// The panel, and its channels.
-    pub panel: usize,
-    pub width: usize,
-    /// Taps, rounded up to the tile.
-    pub taps: usize,
-}
-
-impl PlanarRow<'_> {
-    /// Adds the sums to `acc`.
+    /// Sums for a kernel row of a planar input: the taps of a row take the
+    /// place of input channels. `panel` of 32 output channels has `width` of
+    /// them. See `strided::stem_backward`.
     ///
     /// # Safety
     ///
-    /// `x` must be readable for the taps at all pixels of `dy`; `acc` for as
-    /// many rows of 32, nobody else's.
-    pub(super) unsafe fn add(&self, isa: Isa, acc: *mut f32) {
-        let (kernel, inputs) = tile_fn(isa, self.width);
-        let channels = TileShape::new(isa, self.width).channels;
-        let (dy, [x_image, x_row, pixel]) = (self.dy, self.strides);
+    /// The row must be readable for its taps at all pixels of `dy`; `acc` for
+    /// as many rows of 32, nobody else's.
+    pub(super) unsafe fn planar_row(
+        isa: Isa,
+        row: PlanarRow,
+        dy: &BlockedMap,
+        (panel, width): (usize, usize),
+        acc: *mut f32,
+    ) {
+        let PlanarRow { x, taps, .. } = row;
+        let (kernel, inputs) = tile_fn(isa, width);
+        let channels = TileShape::new(isa, width).channels;
         let [images, _, h, w] = dy.dims();
-        for co in (0..self.width).step_by(channels) {
-            for tap in (0..self.taps).step_by(inputs) {
-                let at = (2 * self.panel + co / BLOCK) * dy.block_stride();
+        for co in (0..width).step_by(channels) {
+            for tap in (0..taps).step_by(inputs) {
+                let at = (2 * panel + co / BLOCK) * dy.block_stride();
                 let tile = Tile {
-                    x: self.x.wrapping_add(tap),
-                    pixel,
-                    x_row,
+                    x: x.wrapping_add(tap),
+                    pixel: row.pixel,
+                    x_row: row.row,
                     dy: dy.origin_ptr().wrapping_add(at),
                     dy_block: dy.block_stride(),
                     dy_row: dy.row_stride(),
-                    x_image,
+                    x_image: row.image,
                     dy_image: dy.image_stride(),
                     images,
                     rows: h,

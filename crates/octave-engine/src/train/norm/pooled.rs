@@ -7,8 +7,8 @@
 
 use std::cell::RefCell;
 
-use super::{Back, Norm, ParameterGradients, Planes, Residual, Statistics, apply, elements};
-use crate::buffer::Shared;
+use super::{Norm, ParameterGradients, Planes, Residual, Statistics, apply};
+use crate::buffer::{Shared, floats};
 use crate::isa::{Isa, per_isa};
 
 /// Max-pooling over windows that lie within the map or reach over its border.
@@ -24,10 +24,10 @@ pub struct Pool {
     pub padding: [usize; 2],
 }
 
-/// What a normalisation with pooling needs of its forward pass to go back.
+/// What a pooled normalisation needs of its forward pass to go back.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardPooled<'a> {
-    /// The pooling.
+    /// How it pooled.
     pub pool: &'a Pool,
     /// Which pixel of each window was taken.
     pub taken: &'a [u8],
@@ -202,8 +202,9 @@ impl Norm<'_> {
             };
             SCRATCH.with_borrow_mut(|Scratch { plane, columns }| {
                 plane.resize(size, 0.0);
-                apply(isa, &x[p.clone()], Residual::None, affine, plane);
-                pool.plane(isa, plane, columns, affine.bounds, y, taken);
+                let (x, bounds) = (&x[p.clone()], self.bounds);
+                apply(isa, x, affine, Residual::None, bounds, plane);
+                pool.plane(isa, plane, columns, bounds, y, taken);
             });
         });
     }
@@ -235,27 +236,17 @@ impl Norm<'_> {
             dx.fill(0.0);
             pool.spread(&dy[at..at + pixels], &taken[at..at + pixels], dx);
         };
-        let back = Back {
-            isa,
-            statistics,
-            to,
-        };
-        self.go_back_over_dy(back, x, dx, spread);
+        self.go_back_over_dy(isa, x, statistics, dx, spread, to);
     }
 
     /// Pixels of a pooled plane.
     fn check_pooled(&self, pool: &Pool, y: usize, taken: usize) -> usize {
         let [n, c, size] = self.dims;
-        assert_eq!(pool.unsupported(), None, "the pooling");
-        assert_eq!(
-            elements([1, pool.size[0], pool.size[1]]),
-            size,
-            "pixels of a plane"
-        );
+        assert_eq!(floats("a plane", &pool.size), size, "pixels of a plane");
         let [height, width] = pool.out();
-        let pixels = elements([1, height, width]);
-        assert_eq!([y, taken], [elements([n, c, pixels]); 2], "pooled pixels");
-        pixels
+        let pooled = floats("a pooled map", &[n, c, height, width]);
+        assert_eq!([y, taken], [pooled; 2], "pooled pixels");
+        height * width
     }
 }
 
