@@ -214,8 +214,12 @@ impl Backward<Flex, 8> for LayerBackward {
     ) {
         let (operands, conv, inbox) = ops.state;
         grads.consume::<Flex>(&ops.node);
-        let mut inbox = inbox.lock().expect("no group panics with the lock");
-        let output_gradients = inbox.each_mut().map(Option::take);
+        // Not locked any more while the engine works, and this thread may run other tasks.
+        let output_gradients = inbox
+            .lock()
+            .expect("no group panics with the lock")
+            .each_mut()
+            .map(Option::take);
         let tracked = |parent: &Option<_>| parent.as_ref().map(|_| ());
         let wanted = Each::from_array(ops.parents.each_ref().map(tracked));
         let gradients = backward(&conv, &operands, &wanted, &output_gradients);
