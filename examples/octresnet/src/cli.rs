@@ -3,17 +3,15 @@
 
 use std::{env, process::ExitCode};
 
-use burn_octresnet::{
-    model::{Alpha, Arch, OctResNetConfig, Stem},
-    train::{DeviceName, ModelRecipe},
-};
+use burn_image_train::DeviceName;
+use burn_octresnet::model::{Alpha, Arch, OctResNetConfig, Stem};
 use clap::{
     Args, CommandFactory, Parser,
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
 
-use crate::commands::Command;
+use crate::{commands::Command, network::ModelRecipe};
 
 /// Trains octave ResNets on folders of images, and uses what was trained.
 ///

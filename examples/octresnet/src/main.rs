@@ -2,8 +2,10 @@
 
 mod cli;
 mod commands;
+mod inspect;
 mod logging;
 mod memory;
+mod network;
 mod panics;
 mod table;
 mod terminal;

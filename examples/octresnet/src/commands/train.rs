@@ -6,12 +6,9 @@ use std::{
 };
 
 use burn::train::Interrupter;
-use burn_octresnet::{
-    report::Report,
-    train::{
-        Backend, DeviceName, Devices, OnNan, Outcome, PlainProgress, Plan, Precision, Recipe,
-        RunDir, Strategy, Training,
-    },
+use burn_image_train::{
+    Backend, DeviceName, Devices, OnNan, Outcome, PlainProgress, Plan, Precision, Report, RunDir,
+    Strategy, Training,
 };
 use clap::Args;
 
@@ -19,6 +16,7 @@ use super::{percent, progress, short_count, thousands};
 use crate::{
     cli::ModelArgs,
     logging, memory,
+    network::{ModelRecipe, Recipe, default_run},
     terminal::{self, Tui},
 };
 
@@ -109,6 +107,9 @@ pub(crate) struct TrainArgs {
     /// Go on with the run in --output, or with the newest
     #[arg(long)]
     resume: bool,
+    /// With --resume: go on though the images are not those of before
+    #[arg(long, requires = "resume")]
+    allow_changed_data: bool,
     /// Lines of text also on a terminal
     #[arg(long)]
     plain: bool,
@@ -118,7 +119,7 @@ pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
     let training = prepare(&arguments)?;
     let plan = training.plan()?;
     describe(&plan, arguments.resume);
-    warn_of_memory(&training, &plan)?;
+    warn_of_memory(&training, &plan);
     let drawn = !arguments.plain && terminal::is_there();
     let interrupter = Interrupter::new();
     terminal::stop_on_signal(&interrupter, drawn)?;
@@ -144,10 +145,10 @@ pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The run that the flags ask for.
-fn prepare(arguments: &TrainArgs) -> anyhow::Result<Training> {
+fn prepare(arguments: &TrainArgs) -> anyhow::Result<Training<ModelRecipe>> {
     let mut recipe = match &arguments.config {
         Some(path) => Recipe::load(path)?,
-        None => Recipe::default(),
+        None => default_run(),
     };
     arguments.apply(&mut recipe);
     let name = run_name(arguments.config.as_deref(), &recipe);
@@ -156,18 +157,30 @@ fn prepare(arguments: &TrainArgs) -> anyhow::Result<Training> {
     }
     let run = match &recipe.output {
         Some(folder) => RunDir::at(folder),
-        None => Training::newest_run(&name)?,
+        None => Training::<ModelRecipe>::newest_run(&name)?,
     };
     if arguments.config.is_none() && run.config().exists() {
         recipe = Recipe::load(run.config())?;
         arguments.apply(&mut recipe);
     }
-    Ok(Training::resume(recipe, run)?)
+    Ok(match arguments.allow_changed_data {
+        true => Training::resume_with_changed_data(recipe, run)?,
+        false => Training::resume(recipe, run)?,
+    })
 }
 
 impl TrainArgs {
-    /// Puts the flags that were given over a recipe.
+    /// Puts the flags that were given over a recipe. What it says of itself goes where they make
+    /// another run of it.
     fn apply(&self, recipe: &mut Recipe) {
+        let before = recipe.clone();
+        self.set(recipe);
+        if !self.resume {
+            recipe.forget_texts_of(&before);
+        }
+    }
+
+    fn set(&self, recipe: &mut Recipe) {
         self.model.apply(&mut recipe.model);
         if let Some(size) = self.size {
             recipe.data.set_size(size);
@@ -226,7 +239,7 @@ fn run_name(config: Option<&Path>, recipe: &Recipe) -> String {
     name.unwrap_or_else(|| "run".into())
 }
 
-fn describe(plan: &Plan, resumed: bool) {
+fn describe(plan: &Plan<ModelRecipe>, resumed: bool) {
     let Plan {
         model,
         images: [train, val],
@@ -235,17 +248,19 @@ fn describe(plan: &Plan, resumed: bool) {
         devices,
         ..
     } = plan;
-    let (arch, alpha, classes) = (model.arch, model.alpha, model.num_classes);
+    let (arch, alpha, classes) = (model.arch, model.alpha, plan.classes);
     let width = match model.width {
         1.0 => String::new(),
         width => format!(", width {width}"),
     };
-    eprintln!(
-        "{arch}, alpha {alpha}{width}: {} parameters, {} multiply-adds per image, {} of vanilla",
-        thousands(plan.cost.params),
-        short_count(plan.cost.macs.total()),
-        percent(plan.cost.macs.total() as f64 / plan.vanilla.macs.total() as f64),
-    );
+    if let (Some(cost), Some(vanilla)) = (plan.cost, plan.baseline) {
+        eprintln!(
+            "{arch}, alpha {alpha}{width}: {} parameters, {} multiply-adds per image, {} of vanilla",
+            thousands(cost.params),
+            short_count(cost.macs),
+            percent(cost.macs as f64 / vanilla.macs as f64),
+        );
+    }
     if let (false, Some(init)) = (resumed, &plan.init) {
         eprintln!("first weights from {}", init.display());
     }
@@ -255,15 +270,17 @@ fn describe(plan: &Plan, resumed: bool) {
     };
     eprintln!("{classes} classes, {train} images to train on, {val} to validate on; {on}");
     let [start, highest, end] = plan.lr;
+    let on_the_first = match devices.names().len() {
+        1 => "",
+        _ => " on the first",
+    };
+    let memory = plan
+        .memory
+        .map(|memory| format!("; about {} of memory{on_the_first}", bytes(memory)));
     eprintln!(
-        "{} steps in all, learning rate from {start:.2e} by {highest:.2e} to {end:.2e}; about {} of memory{}",
+        "{} steps in all, learning rate from {start:.2e} by {highest:.2e} to {end:.2e}{}",
         thousands(plan.updates as u64),
-        bytes(plan.memory),
-        if devices.names().len() > 1 {
-            " on the first"
-        } else {
-            ""
-        },
+        memory.unwrap_or_default(),
     );
     let from = match (resumed, first, plan.step) {
         (true, 1, 0) => ", from the start: nothing was saved".into(),
@@ -279,7 +296,7 @@ fn describe(plan: &Plan, resumed: bool) {
 
 /// Says so where the processor's memory will hardly do. A system that runs out of it ends the program
 /// without a word.
-fn warn_of_memory(training: &Training, plan: &Plan) -> anyhow::Result<()> {
+fn warn_of_memory(training: &Training<ModelRecipe>, plan: &Plan<ModelRecipe>) {
     let on_processor = matches!(
         plan.devices.first(),
         DeviceName::On {
@@ -287,18 +304,18 @@ fn warn_of_memory(training: &Training, plan: &Plan) -> anyhow::Result<()> {
             ..
         }
     );
-    let Some(available) = memory::available().filter(|_| on_processor) else {
-        return Ok(());
+    let available = memory::available().filter(|_| on_processor);
+    let (Some(available), Some(needed)) = (available, plan.memory) else {
+        return;
     };
-    if plan.memory > available {
-        let advice = match training.batch_size_within(available)? {
-            0 => "try a smaller network or --size".to_string(),
-            images => format!("try --batch-size {images}"),
+    if needed > available {
+        let advice = match training.batch_size_within(available) {
+            None | Some(0) => "try a smaller network or --size".to_string(),
+            Some(images) => format!("try --batch-size {images}"),
         };
-        let [needed, available] = [plan.memory, available].map(bytes);
+        let [needed, available] = [needed, available].map(bytes);
         log::warn!("training takes about {needed} of memory, and {available} are free: {advice}");
     }
-    Ok(())
 }
 
 /// A number of bytes to the precision of a rule of thumb.
@@ -312,13 +329,14 @@ fn bytes(count: u64) -> String {
 
 /// Writes the page about a run that has come to its end. That it cannot be written is no reason to
 /// fail: the run is done.
-fn write_report(outcome: &Outcome, plan: &Plan) -> Option<PathBuf> {
+fn write_report(outcome: &Outcome, plan: &Plan<ModelRecipe>) -> Option<PathBuf> {
     if outcome.interrupted() || plan.epochs[0] > outcome.epochs[1] {
         return None;
     }
     let write = || -> anyhow::Result<PathBuf> {
         let device = plan.devices.first().open()?;
-        let report = Report::measure(outcome.run.clone(), None, &device, progress())?;
+        let report =
+            Report::<ModelRecipe>::measure(outcome.run.clone(), None, &device, progress())?;
         Ok(report.write()?)
     };
     let page = write();
@@ -327,7 +345,7 @@ fn write_report(outcome: &Outcome, plan: &Plan) -> Option<PathBuf> {
 }
 
 /// Says how the run ended.
-fn say(outcome: &Outcome, plan: &Plan, start: Instant, page: Option<&Path>) {
+fn say(outcome: &Outcome, plan: &Plan<ModelRecipe>, start: Instant, page: Option<&Path>) {
     let folder = outcome.run.root().display();
     let [done, epochs] = outcome.epochs;
     if outcome.skipped > 0 {
