@@ -7,7 +7,7 @@ use burn::{
         dataloader::{DataLoader, DataLoaderIterator, Progress},
         dataset::DatasetError,
     },
-    module::Module,
+    module::{Module, Param},
     nn::DropoutConfig,
     tensor::{Device, ExecutionError, Int, Tensor, activation::log_softmax},
     train::{
@@ -312,9 +312,20 @@ pub(crate) fn step<C: Classifier>(
 }
 
 /// What stands for the network in Burn's types. The session has the network itself, and Burn's part
-/// of a run only says what goes in and out of it.
+/// of a run only says what goes in and out of it, and asks where it is.
 #[derive(Module, Debug)]
-pub(crate) struct Trainee {}
+pub(crate) struct Trainee {
+    place: Param<Tensor<1>>,
+}
+
+impl Trainee {
+    /// One on a device.
+    pub(crate) fn on(device: &Device) -> Self {
+        Self {
+            place: Param::from_tensor(Tensor::zeros([1], device)),
+        }
+    }
+}
 
 impl TrainStep for Trainee {
     type Input = TrainBatch;

@@ -44,17 +44,24 @@ fn short(count: u64, decimals: usize) -> String {
     format!("{scaled:.decimals$} {unit}")
 }
 
+/// A text of at most about `most` characters: of a longer one the start, which says what it is about,
+/// and the end, which says what to do.
+pub fn shortened(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text.into();
+    }
+    let start: String = text.chars().take(most * 2 / 3).collect();
+    let end: String = text.chars().skip(count - most / 3).collect();
+    format!("{start} … {end}")
+}
+
 /// The line of a message that says why: the one after Burn's `Caused by:`, or else the first.
 pub(crate) fn first_line(message: &str) -> String {
-    const LONGEST: usize = 300;
     let mut lines = message.lines().map(str::trim);
     let first = lines.next().unwrap_or_default();
     let line = lines.skip_while(|line| *line != "Caused by:").nth(1);
-    let line = line.unwrap_or(first);
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{} …", &line[..end]),
-        None => line.to_string(),
-    }
+    shortened(line.unwrap_or(first), 300)
 }
 
 /// The message of a caught panic.
@@ -85,6 +92,6 @@ mod tests {
         let burns = "An error happened during execution\nCaused by:\n  the server is gone\nat 7";
         assert_eq!(first_line(burns), "the server is gone");
         assert_eq!(first_line(""), "");
-        assert_eq!(first_line(&"x".repeat(400)).chars().count(), 302);
+        assert_eq!(first_line(&"x".repeat(400)).chars().count(), 303);
     }
 }
