@@ -1,46 +1,49 @@
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::decode::MAX_FILE_BYTES;
+/// Largest file that is read, in bytes.
+pub(super) const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// What can go wrong between a folder and a batch. Each message is one line and says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// The folder or file does not exist.
-    #[error("`{}` does not exist: check the path", .path.display())]
+    #[error("`{}` does not exist: check the path", shown(.path))]
     NotFound {
         /// The path as given.
         path: PathBuf,
     },
     /// A folder was expected, the path is something else.
-    #[error("`{}` is not a folder: give the folder that holds the class folders", .path.display())]
+    #[error("`{}` is not a folder: give the folder that holds the class folders", shown(.path))]
     NotAFolder {
         /// The path as given.
         path: PathBuf,
     },
     /// The system refused to list a folder.
-    #[error("cannot list `{}`: {source}", .path.display())]
+    #[error("cannot list `{}`: {source}", shown(.path))]
     Io {
         /// The folder being listed.
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A file or class name that cannot be stored as text.
-    #[error("the name of `{}` is not valid UTF-8: rename it", .path.display())]
-    NameNotUtf8 {
-        /// The path with that name.
+    /// More folders than any set of classes has.
+    #[error("`{}` holds more than {limit} folders: give the folder that holds the class folders", shown(.path))]
+    TooManyFolders {
+        /// The folder searched.
         path: PathBuf,
+        /// How many are listed.
+        limit: usize,
     },
     /// No class folder at all.
-    #[error("`{}` holds no class folders: put the images of each class in a folder named after it", .path.display())]
+    #[error("`{}` holds no class folders: put the images of each class in a folder named after it", shown(.path))]
     NoClasses {
         /// The folder searched.
         path: PathBuf,
     },
     /// Class folders, but not a single image in any of them.
-    #[error("no images in any of the {classes} class folders of `{}`: files ending in jpg, png, bmp, webp, gif, tiff or ppm are looked for", .path.display())]
+    #[error("no images in any of the {classes} class folders of `{}`: files ending in jpg, png, bmp, webp, gif, tiff or ppm are looked for", shown(.path))]
     NoImagesInClasses {
         /// The folder searched.
         path: PathBuf,
@@ -48,7 +51,7 @@ pub enum DataError {
         classes: usize,
     },
     /// A class folder without images.
-    #[error("class `{class}` has no images in `{}`: add some or remove the folder", .path.display())]
+    #[error("class `{}` has no images in `{}`: add some or remove the folder", shown(.class.as_ref()), shown(.path))]
     EmptyClass {
         /// Name of the class.
         class: String,
@@ -56,13 +59,23 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A `train` folder without a validation folder beside it.
-    #[error("`{}` has a `train` folder but no `val` or `validation` folder beside it: add one, or give the `train` folder itself to split it", .path.display())]
+    #[error("`{}` has a `{train}` folder but no `val` or `validation` folder beside it: add one, or give the `{train}` folder itself to split it", shown(.path))]
     MissingVal {
+        /// Name of the training folder.
+        train: String,
         /// The root folder.
         path: PathBuf,
     },
+    /// Class folders that look like the parts of a data set.
+    #[error("`{}` holds {} with folders in them, which look like parts of a data set and not like classes: name them `train` and `val`", shown(.path), names(.parts))]
+    PartsAsClasses {
+        /// The root folder.
+        path: PathBuf,
+        /// Names of the folders.
+        parts: Vec<String>,
+    },
     /// Training and validation folders disagree about the classes.
-    #[error("train and val have different classes: only in train: {}; only in val: {}; make them the same", names(.only_train), names(.only_val))]
+    #[error("train and val have different classes: only in train: {}; only in val: {}; make them the same{}", names(.only_train), names(.only_val), same_look(.only_train, .only_val))]
     ClassMismatch {
         /// Classes without a validation folder, sorted.
         only_train: Vec<String>,
@@ -70,7 +83,7 @@ pub enum DataError {
         only_val: Vec<String>,
     },
     /// An evaluation folder has classes that the model does not know.
-    #[error("`{}` has classes that the model does not know: {}; it knows {}", .path.display(), names(.unknown), names(.known))]
+    #[error("`{}` has classes that the model does not know: {}; it knows {}", shown(.path), names(.unknown), names(.known))]
     UnknownClasses {
         /// The folder that holds the class folders.
         path: PathBuf,
@@ -81,14 +94,15 @@ pub enum DataError {
     },
     /// A class too small to be split.
     #[error(
-        "class `{class}` has 1 image, which cannot be in both train and validation: add images or provide `train` and `val` folders"
+        "class `{}` has 1 image, which cannot be in both train and validation: add images or provide `train` and `val` folders",
+        shown(.class.as_ref())
     )]
     SplitTooSmall {
         /// Name of the class.
         class: String,
     },
     /// No image found where one or several were expected.
-    #[error("no images in `{}`: files ending in jpg, png, bmp, webp, gif, tiff or ppm are looked for", .path.display())]
+    #[error("no images in `{}`: files ending in jpg, png, bmp, webp, gif, tiff or ppm are looked for", shown(.path))]
     NoImages {
         /// The folder searched.
         path: PathBuf,
@@ -104,7 +118,7 @@ pub enum DataError {
         expected: &'static str,
     },
     /// An image that cannot be read or decoded.
-    #[error("cannot read image `{}`: {reason}", .path.display())]
+    #[error("cannot read image `{}`: {reason}", shown(.path))]
     Unreadable {
         /// The image file.
         path: PathBuf,
@@ -148,6 +162,9 @@ pub enum DecodeError {
     /// The system refused to read the file.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// A folder, a pipe, a device: nothing that is opened.
+    #[error("it is no regular file")]
+    NotAFile,
     /// A file of zero bytes.
     #[error("the file is empty")]
     Empty,
@@ -172,6 +189,9 @@ pub enum DecodeError {
     /// The file ends before the image does.
     #[error("the file is truncated")]
     Truncated,
+    /// A kind of file that is left out on purpose.
+    #[error("{0} is not read")]
+    Unsupported(&'static str),
     /// The decoder's own complaint, in one line.
     #[error("{0}")]
     Malformed(String),
@@ -193,6 +213,22 @@ impl From<image::ImageError> for DecodeError {
     }
 }
 
+/// An error about the setting `field` unless it is `good`.
+pub(super) fn check(
+    good: bool,
+    (field, value): (&'static str, &dyn std::fmt::Debug),
+    expected: &'static str,
+) -> Result<(), DataError> {
+    if good {
+        return Ok(());
+    }
+    Err(DataError::Setting {
+        field,
+        value: format!("{value:?}"),
+        expected,
+    })
+}
+
 /// `text` with its line breaks and runs of blanks made single spaces.
 pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -205,13 +241,52 @@ pub(super) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     one_line(text.unwrap_or("no message"))
 }
 
+/// A path or name as it may be put on a terminal: control characters, those that turn the direction
+/// of writing, and bytes that are no UTF-8 are escaped.
+pub(crate) fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                    text.extend(letter.escape_unicode());
+                }
+                letter if letter.is_control() => text.extend(letter.escape_default()),
+                letter => text.push(letter),
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\\x{byte:02X}");
+        }
+    }
+    text
+}
+
+/// What to say of names that may look the same on both sides: their letters, spelt out.
+fn same_look(a: &[String], b: &[String]) -> String {
+    let foreign = |names: &[String]| names.iter().find(|name| !name.is_ascii()).cloned();
+    let (Some(a), Some(b)) = (foreign(a), foreign(b)) else {
+        return String::new();
+    };
+    format!(
+        " (the same letters may be written as other bytes: `{}`, `{}`)",
+        a.escape_default(),
+        b.escape_default()
+    )
+}
+
 /// Quotes names, the first few only: a message stays readable with a thousand classes.
 fn names(names: &[String]) -> String {
     const SHOWN: usize = 10;
     if names.is_empty() {
         return "none".into();
     }
-    let quoted: Vec<_> = names.iter().take(SHOWN).map(|n| format!("`{n}`")).collect();
+    let quoted: Vec<_> = names
+        .iter()
+        .take(SHOWN)
+        .map(|n| format!("`{}`", shown(n.as_ref())))
+        .collect();
     let mut text = quoted.join(", ");
     if names.len() > SHOWN {
         // Writing to a String cannot fail.

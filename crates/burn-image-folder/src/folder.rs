@@ -1,11 +1,12 @@
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::listing::{Lister, listing_error};
-use super::{DataError, Purpose, random_stream};
+use crate::error::DataError;
+use crate::index::Lister;
+use crate::list::{ImageList, Scan, part_name, scan_classes};
+use crate::{Purpose, random_stream};
 
 /// How a folder without `train` and `val` is split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,9 +31,10 @@ impl Default for SplitConfig {
 /// Index of an image folder: classes, training images and validation images.
 ///
 /// Two layouts are understood: `root/train/<class>/…` with `root/val/<class>/…` (or
-/// `validation`), and `root/<class>/…`, which is split. Sub-folders of a class belong to it,
-/// links are followed, names that start with a dot are left out, and only files with the
-/// extension of a supported format count. Files are not opened.
+/// `validation`, `valid`; capitals do not matter), and `root/<class>/…`, which is split. Sub-folders
+/// of a class belong to it. Links are followed, but no folder is listed twice. Names that start with
+/// a dot are left out, and only files with the extension of a supported format count. Files are not
+/// opened.
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
     /// Class names, sorted. A class is known by its place here.
@@ -48,8 +50,8 @@ impl ImageFolder {
     ///
     /// # Errors
     ///
-    /// A missing folder, a file in its place, no classes, no images, an empty class, `train` and
-    /// `val` with different classes, a class of one image that would have to be split, and an
+    /// A missing folder, a file in its place, no classes, no images, an empty class, more than
+    /// 100,000 folders, `train` and `val` with different classes, `test` in the place of either, a class of one image that would have to be split, and an
     /// impossible `val_fraction`.
     pub fn open(root: impl AsRef<Path>, split: &SplitConfig) -> Result<Self, DataError> {
         Self::open_with(&mut Lister::default(), root.as_ref(), split)
@@ -75,16 +77,31 @@ impl ImageFolder {
     }
 
     fn open_with(lister: &mut Lister, root: &Path, split: &SplitConfig) -> Result<Self, DataError> {
-        let top = lister.list(root)?.folders;
-        let train = root.join("train");
-        if top.iter().any(|name| name == "train") {
-            if let Some(val) = validation_name(&top) {
-                return Self::from_pair(lister, &train, &root.join(val));
+        let top = lister.list(root)?.into_classes();
+        if let Some(train) = part_name(&top, &TRAIN) {
+            let folder = root.join(train);
+            if let Some(val) = part_name(&top, &VAL) {
+                return Self::from_pair(lister, &folder, &root.join(val));
             }
             // Without sub-folders, `train` is a class like any other: the railway kind.
-            if !lister.list(&train)?.folders.is_empty() {
-                return Err(DataError::MissingVal { path: root.into() });
+            if has_folders(lister, &folder)? {
+                return Err(DataError::MissingVal {
+                    train: train.into(),
+                    path: root.into(),
+                });
             }
+        }
+        let mut parts = Vec::new();
+        for name in top.iter().filter(|&name| is_part(name)) {
+            if has_folders(lister, &root.join(name))? {
+                parts.push(name.clone());
+            }
+        }
+        if parts.len() > 1 {
+            return Err(DataError::PartsAsClasses {
+                path: root.into(),
+                parts,
+            });
         }
         Self::from_split(lister, root, top, split)
     }
@@ -101,12 +118,12 @@ impl ImageFolder {
     pub fn open_eval(root: impl AsRef<Path>, classes: &[String]) -> Result<ImageList, DataError> {
         let mut root = root.as_ref().to_path_buf();
         let lister = &mut Lister::default();
-        let mut found = lister.list(&root)?.folders;
+        let mut found = lister.list(&root)?.into_classes();
         // A model may know a class of this name.
-        let val = validation_name(&found).filter(|&val| !classes.iter().any(|c| c == val));
+        let val = part_name(&found, &VAL).filter(|&val| !classes.iter().any(|c| c == val));
         if let Some(val) = val {
             root.push(val);
-            found = lister.list(&root)?.folders;
+            found = lister.list(&root)?.into_classes();
         }
         let unknown: Vec<_> = (found.iter().filter(|name| !classes.contains(name)))
             .cloned()
@@ -118,8 +135,11 @@ impl ImageFolder {
                 known: classes.to_vec(),
             });
         }
-        let mut files = scan_classes(lister, &root, &found)?;
-        let mut list = ImageList::new(&root);
+        let Scan {
+            mut files,
+            left_out,
+        } = scan_classes(lister, &root, &found)?;
+        let mut list = ImageList::new(&root, left_out);
         for class in classes {
             let files = match found.binary_search(class) {
                 Ok(place) => std::mem::take(&mut files[place]),
@@ -131,8 +151,8 @@ impl ImageFolder {
     }
 
     fn from_pair(lister: &mut Lister, train: &Path, val: &Path) -> Result<Self, DataError> {
-        let classes = lister.list(train)?.folders;
-        let val_classes = lister.list(val)?.folders;
+        let classes = lister.list(train)?.into_classes();
+        let val_classes = lister.list(val)?.into_classes();
         if classes != val_classes {
             let missing = |from: &[String], among: &[String]| {
                 let missing = from.iter().filter(|name| !among.contains(name));
@@ -163,9 +183,10 @@ impl ImageFolder {
                 expected: "between 0 and 1, both excluded",
             });
         }
-        let (mut train, mut val) = (ImageList::new(root), ImageList::new(root));
-        let scanned = scan_classes(lister, root, &classes)?;
-        for (number, (class, mut files)) in classes.iter().zip(scanned).enumerate() {
+        let Scan { files, left_out } = scan_classes(lister, root, &classes)?;
+        let mut train = ImageList::new(root, left_out.clone());
+        let mut val = ImageList::new(root, left_out);
+        for (number, (class, mut files)) in classes.iter().zip(files).enumerate() {
             if files.len() < 2 {
                 return Err(DataError::SplitTooSmall {
                     class: class.clone(),
@@ -193,178 +214,21 @@ impl ImageFolder {
     }
 }
 
-/// A list of labelled image files, grouped by class and sorted by name within one.
-///
-/// Made for millions of files: their names lie in one string, and the class of a file follows
-/// from its position, so a file costs its name and one offset.
-#[derive(Clone, Debug)]
-pub struct ImageList {
-    root: PathBuf,
-    classes: Vec<String>,
-    /// Per class, the number of files in it and the classes before.
-    class_ends: Vec<usize>,
-    /// All file names, relative to their class folder, one after the other.
-    names: String,
-    /// Per file, where its name ends in `names`.
-    name_ends: Vec<usize>,
+/// Names of the folder to train on, the usual one first.
+const TRAIN: [&str; 2] = ["train", "training"];
+
+/// Names of the folder to validate on.
+const VAL: [&str; 3] = ["val", "validation", "valid"];
+
+/// Whether a class of this name is more likely a part of a data set.
+fn is_part(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let others = ["test", "testing", "eval"];
+    [&TRAIN[..], &VAL, &others]
+        .concat()
+        .contains(&name.as_str())
 }
 
-impl ImageList {
-    /// All images of `root/train/<class>/…` if there is such a folder, of `root/<class>/…`
-    /// otherwise.
-    ///
-    /// # Errors
-    ///
-    /// A missing folder, a file in its place, no classes, no images, and an empty class.
-    pub fn open(root: impl AsRef<Path>) -> Result<Self, DataError> {
-        let mut root = root.as_ref().to_path_buf();
-        let lister = &mut Lister::default();
-        let mut classes = lister.list(&root)?.folders;
-        if classes.iter().any(|name| name == "train") {
-            root.push("train");
-            classes = lister.list(&root)?.folders;
-        }
-        Self::of_classes(lister, &root, &classes)
-    }
-
-    fn of_classes(lister: &mut Lister, root: &Path, classes: &[String]) -> Result<Self, DataError> {
-        let mut list = Self::new(root);
-        for (class, files) in classes.iter().zip(scan_classes(lister, root, classes)?) {
-            list.push_class(class, files);
-        }
-        Ok(list)
-    }
-
-    fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_path_buf(),
-            classes: Vec::new(),
-            class_ends: Vec::new(),
-            names: String::new(),
-            name_ends: Vec::new(),
-        }
-    }
-
-    fn push_class(&mut self, class: &str, files: Vec<String>) {
-        self.names.reserve(files.iter().map(String::len).sum());
-        for file in files {
-            self.names.push_str(&file);
-            self.name_ends.push(self.names.len());
-        }
-        self.classes.push(class.to_string());
-        self.class_ends.push(self.name_ends.len());
-    }
-
-    /// Number of images.
-    pub fn len(&self) -> usize {
-        self.name_ends.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.name_ends.is_empty()
-    }
-
-    /// Class of image `index`, as a place among the class names.
-    ///
-    /// # Panics
-    ///
-    /// Panics if `index >= len()`.
-    pub fn class(&self, index: usize) -> usize {
-        assert!(
-            index < self.len(),
-            "image {index} of a list of {}",
-            self.len()
-        );
-        self.class_ends.partition_point(|&end| end <= index)
-    }
-
-    /// File of image `index`.
-    ///
-    /// # Panics
-    ///
-    /// Panics if `index >= len()`.
-    pub fn path(&self, index: usize) -> PathBuf {
-        let class = &self.classes[self.class(index)];
-        let start = index.checked_sub(1).map_or(0, |i| self.name_ends[i]);
-        let name = &self.names[start..self.name_ends[index]];
-        self.root.join(class).join(name)
-    }
-
-    /// Number of images of each class.
-    pub fn class_counts(&self) -> Vec<usize> {
-        let mut start = 0;
-        let ends = self.class_ends.iter();
-        ends.map(|&end| end - std::mem::replace(&mut start, end))
-            .collect()
-    }
-}
-
-/// The image files that `path` stands for: itself if it is a file, whatever its extension; those
-/// in it and below, sorted, if it is a folder.
-///
-/// # Errors
-///
-/// A path that does not exist, and a folder without images.
-pub fn list_images(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, DataError> {
-    let path = path.as_ref();
-    match fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => {}
-        Ok(_) => return Ok(vec![path.to_path_buf()]),
-        Err(source) => return Err(listing_error(path, source)),
-    }
-    let files = scan(&mut Lister::default(), path)?;
-    if files.is_empty() {
-        return Err(DataError::NoImages { path: path.into() });
-    }
-    Ok(files.into_iter().map(|name| path.join(name)).collect())
-}
-
-fn validation_name(names: &[String]) -> Option<&'static str> {
-    ["val", "validation"]
-        .into_iter()
-        .find(|val| names.iter().any(|name| name == val))
-}
-
-/// The images of each class, sorted by name.
-fn scan_classes(
-    lister: &mut Lister,
-    root: &Path,
-    classes: &[String],
-) -> Result<Vec<Vec<String>>, DataError> {
-    if classes.is_empty() {
-        return Err(DataError::NoClasses { path: root.into() });
-    }
-    let files = classes.iter().map(|class| scan(lister, &root.join(class)));
-    let files = files.collect::<Result<Vec<_>, _>>()?;
-    if files.iter().all(Vec::is_empty) {
-        return Err(DataError::NoImagesInClasses {
-            path: root.into(),
-            classes: classes.len(),
-        });
-    }
-    if let Some(empty) = files.iter().position(Vec::is_empty) {
-        return Err(DataError::EmptyClass {
-            class: classes[empty].clone(),
-            path: root.join(&classes[empty]),
-        });
-    }
-    Ok(files)
-}
-
-/// Images in `root` and below as paths relative to it, sorted.
-fn scan(lister: &mut Lister, root: &Path) -> Result<Vec<String>, DataError> {
-    let mut files = Vec::new();
-    let mut folders = vec![String::new()];
-    while let Some(folder) = folders.pop() {
-        let relative = |name: String| match folder.as_str() {
-            "" => name,
-            folder => format!("{folder}/{name}"),
-        };
-        let listing = lister.list(&root.join(&folder))?;
-        files.extend(listing.images.into_iter().map(relative));
-        folders.extend(listing.folders.into_iter().map(relative));
-    }
-    files.sort_unstable();
-    Ok(files)
+fn has_folders(lister: &mut Lister, folder: &Path) -> Result<bool, DataError> {
+    Ok(!lister.list(folder)?.into_classes().is_empty())
 }

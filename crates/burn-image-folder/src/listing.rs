@@ -1,193 +1,42 @@
-//! What is in folders, from the system or from a cache of what it said before.
+//! What is in a folder.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, DirEntry};
-use std::hash::Hasher;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use image::ImageFormat;
+use crate::error::{DataError, shown};
 
-use super::DataError;
-
-/// First line of a cache, before the checksum of what follows.
-const MAGIC: &str = "octresnet-index-1";
-
-/// A folder that changed so recently may change again without another time.
-const TOO_RECENT: Duration = Duration::from_secs(3);
+/// Extensions of images, in small letters.
+const EXTENSIONS: [&str; 18] = [
+    "apng", "bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pam", "pbm", "pgm", "pjp", "pjpeg", "png",
+    "pnm", "ppm", "tif", "tiff", "webp",
+];
 
 /// What a folder holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing {
     /// Names of the folders in it, sorted.
     pub folders: Vec<String>,
+    /// Names of the links to folders in it, sorted.
+    pub links: Vec<String>,
     /// Names of the images in it, sorted.
     pub images: Vec<String>,
+    /// How many other files it has, by their extension in small letters.
+    pub others: BTreeMap<String, usize>,
 }
 
-/// Lists folders, and remembers them in a file if it was given one.
-///
-/// A folder whose time of modification is the remembered one is not read again: adding, removing
-/// or renaming a file changes it. Writing into an existing file does not, nor has it to.
-#[derive(Debug, Default)]
-pub(super) struct Lister {
-    cache: Option<PathBuf>,
-    /// Remembered folders by their path.
-    known: HashMap<PathBuf, (u128, Listing)>,
-    /// Folders that were used, with those that were read anew.
-    used: Vec<(PathBuf, u128, Listing)>,
-    changed: bool,
-}
-
-impl Lister {
-    /// Remembers in the file `cache`. One that is damaged is as good as none.
-    pub fn with_cache(cache: &Path) -> Self {
-        let mut lister = Self {
-            cache: Some(cache.to_path_buf()),
-            ..Self::default()
-        };
-        match fs::read_to_string(cache) {
-            Ok(text) => match parse(&text) {
-                Some(known) => lister.known = known,
-                None => log::warn!(
-                    "the index `{}` is damaged or of another version: it is made anew",
-                    cache.display()
-                ),
-            },
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => log::warn!("cannot read the index `{}`: {error}", cache.display()),
-        }
-        lister
+impl Listing {
+    /// Names of the folders and of the links to folders, sorted.
+    pub fn into_classes(self) -> Vec<String> {
+        let mut names = [self.folders, self.links].concat();
+        names.sort_unstable();
+        names
     }
-
-    /// Lists a folder.
-    pub fn list(&mut self, folder: &Path) -> Result<Listing, DataError> {
-        if self.cache.is_none() {
-            return read(folder);
-        }
-        let time = modified(folder);
-        let known = self.known.remove(folder);
-        if let (Some(time), Some((then, listing))) = (time, known)
-            && time == then
-        {
-            self.used
-                .push((folder.to_path_buf(), time, listing.clone()));
-            return Ok(listing);
-        }
-        self.changed = true;
-        let listing = read(folder)?;
-        // The time from before the folder was read: what changed meanwhile is found next time.
-        if let Some(time) = time.filter(|&time| is_settled(time)) {
-            self.used
-                .push((folder.to_path_buf(), time, listing.clone()));
-        }
-        Ok(listing)
-    }
-
-    /// Writes the cache if anything was read anew. A failure costs time later, nothing else.
-    pub fn save(self) {
-        let Some(cache) = self
-            .cache
-            .filter(|_| self.changed || !self.known.is_empty())
-        else {
-            return;
-        };
-        if let Err(error) = write(&cache, &self.used) {
-            log::warn!("cannot write the index `{}`: {error}", cache.display());
-        }
-    }
-}
-
-/// Nanoseconds since 1970 at which a folder was changed last.
-fn modified(folder: &Path) -> Option<u128> {
-    let time = fs::metadata(folder).ok()?.modified().ok()?;
-    Some(time.duration_since(UNIX_EPOCH).ok()?.as_nanos())
-}
-
-fn is_settled(time: u128) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.is_ok_and(|now| time + TOO_RECENT.as_nanos() < now.as_nanos())
-}
-
-/// The text of a cache: after the first line, `D time path` for a folder, followed by `d name` for
-/// each folder in it and `f name` for each image.
-fn write(cache: &Path, used: &[(PathBuf, u128, Listing)]) -> std::io::Result<()> {
-    let mut text = String::new();
-    for (path, time, listing) in used {
-        let names = || listing.folders.iter().chain(&listing.images);
-        let Some(path) = path.to_str().filter(|path| !path.contains('\n')) else {
-            continue;
-        };
-        if names().any(|name| name.contains('\n')) {
-            continue;
-        }
-        text.push_str(&format!("D {time} {path}\n"));
-        let lines = (listing.folders.iter().map(|name| ("d ", name)))
-            .chain(listing.images.iter().map(|name| ("f ", name)));
-        for (kind, name) in lines {
-            text.push_str(kind);
-            text.push_str(name);
-            text.push('\n');
-        }
-    }
-    // Written beside it and renamed, so that no reader meets a half.
-    let name = cache.file_name().unwrap_or_default().to_string_lossy();
-    let draft = cache.with_file_name(format!(".{name}.{}", std::process::id()));
-    let mut file = fs::File::create(&draft)?;
-    let written = writeln!(file, "{MAGIC} {:016x}", checksum(&text))
-        .and_then(|()| file.write_all(text.as_bytes()))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&draft, cache));
-    written.inspect_err(|_| {
-        // What could not be written need not be kept; that it cannot be removed is no news.
-        let _ = fs::remove_file(&draft);
-    })
-}
-
-/// FNV-1a, 64 bits: against damage, not against malice.
-fn checksum(text: &str) -> u64 {
-    struct Fnv(u64);
-    impl Hasher for Fnv {
-        fn write(&mut self, bytes: &[u8]) {
-            for &byte in bytes {
-                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
-        fn finish(&self) -> u64 {
-            self.0
-        }
-    }
-    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
-    hasher.write(text.as_bytes());
-    hasher.finish()
-}
-
-fn parse(text: &str) -> Option<HashMap<PathBuf, (u128, Listing)>> {
-    let (first, rest) = text.split_once('\n')?;
-    let sum = first.strip_prefix(MAGIC)?.strip_prefix(' ')?;
-    if u64::from_str_radix(sum, 16).ok()? != checksum(rest) {
-        return None;
-    }
-    let mut known = HashMap::new();
-    let mut lines = rest.split_terminator('\n').peekable();
-    while let Some(line) = lines.next() {
-        let (time, path) = line.strip_prefix("D ")?.split_once(' ')?;
-        let mut listing = Listing::default();
-        while let Some(line) = lines.next_if(|line| !line.starts_with('D')) {
-            match line.split_at_checked(2)? {
-                ("d ", name) => listing.folders.push(name.into()),
-                ("f ", name) => listing.images.push(name.into()),
-                _ => return None,
-            }
-        }
-        known.insert(path.into(), (time.parse().ok()?, listing));
-    }
-    Some(known)
 }
 
 /// Reads a folder; what is hidden is left out.
-fn read(folder: &Path) -> Result<Listing, DataError> {
+pub(super) fn read(folder: &Path) -> Result<Listing, DataError> {
     let mut listing = Listing::default();
     for entry in fs::read_dir(folder).map_err(|source| listing_error(folder, source))? {
         let entry = entry.map_err(|source| listing_error(folder, source))?;
@@ -196,43 +45,88 @@ fn read(folder: &Path) -> Result<Listing, DataError> {
             continue;
         }
         let Ok(name) = name.into_string() else {
-            return Err(DataError::NameNotUtf8 { path: entry.path() });
+            log::warn!(
+                "`{}` is left out: its name is no UTF-8",
+                shown(&entry.path())
+            );
+            continue;
         };
-        if is_folder(&entry) {
-            if !leads_back(folder, &entry) {
-                listing.folders.push(name);
+        match kind(&entry) {
+            Kind::Folder => listing.folders.push(name),
+            Kind::Link if leads_back(folder, &entry) => {
+                log::warn!("the link `{}` leads back: left out", shown(&entry.path()));
             }
-        } else if is_image(&name, &entry) {
-            listing.images.push(name);
+            Kind::Link => listing.links.push(name),
+            Kind::File if is_image(&name) => listing.images.push(name),
+            Kind::File => *listing.others.entry(extension(&name)).or_default() += 1,
+            Kind::Special => log::warn!("`{}` is no file: left out", shown(&entry.path())),
         }
     }
     listing.folders.sort_unstable();
+    listing.links.sort_unstable();
     listing.images.sort_unstable();
     Ok(listing)
 }
-/// Whether an entry is a folder or a link to one. Only links cost a system call.
-fn is_folder(entry: &DirEntry) -> bool {
-    match entry.file_type() {
-        Ok(kind) if kind.is_symlink() => entry.path().is_dir(),
-        Ok(kind) => kind.is_dir(),
-        Err(_) => false,
+
+enum Kind {
+    Folder,
+    /// A link to a folder.
+    Link,
+    /// A file, a link to one, or a link to nothing, which is left to be reported as unreadable.
+    File,
+    /// A pipe, a socket, a device: what waits for ever or never ends.
+    Special,
+}
+
+/// What an entry is. Only links cost a system call.
+fn kind(entry: &DirEntry) -> Kind {
+    let Ok(kind) = entry.file_type() else {
+        return Kind::Special;
+    };
+    if !kind.is_symlink() {
+        return match (kind.is_dir(), kind.is_file()) {
+            (true, _) => Kind::Folder,
+            (_, true) => Kind::File,
+            _ => Kind::Special,
+        };
+    }
+    match fs::metadata(entry.path()) {
+        Ok(target) if target.is_dir() => Kind::Link,
+        Ok(target) if !target.is_file() => Kind::Special,
+        _ => Kind::File,
     }
 }
 
-/// Whether an entry is a file, by its extension an image. Opening a pipe would wait for ever, and
-/// a dangling link is left to be reported as unreadable.
-fn is_image(name: &str, entry: &DirEntry) -> bool {
-    ImageFormat::from_path(name).is_ok_and(|format| format.reading_enabled())
-        && (entry.file_type()).is_ok_and(|kind| kind.is_file() || kind.is_symlink())
+/// The extension in small letters, empty if there is none.
+fn extension(name: &str) -> String {
+    let extension = Path::new(name).extension().unwrap_or_default();
+    extension.to_string_lossy().to_lowercase()
+}
+
+/// Whether a name is that of an image.
+fn is_image(name: &str) -> bool {
+    EXTENSIONS.contains(&extension(name).as_str())
 }
 
 /// Whether an entry is a link to a folder that contains it, and would be walked for ever.
 fn leads_back(here: &Path, entry: &DirEntry) -> bool {
-    entry.file_type().is_ok_and(|kind| kind.is_symlink())
-        && match (here.canonicalize(), entry.path().canonicalize()) {
-            (Ok(here), Ok(target)) => here.starts_with(target),
-            _ => false,
-        }
+    match (here.canonicalize(), entry.path().canonicalize()) {
+        (Ok(here), Ok(target)) => here.starts_with(target),
+        _ => false,
+    }
+}
+
+/// The real folders that were met.
+#[derive(Debug, Default)]
+pub(super) struct Met(HashSet<PathBuf>);
+
+impl Met {
+    /// Notes a folder; false if it was met before, by this or another name.
+    pub fn insert(&mut self, folder: &Path) -> bool {
+        // A folder that cannot be resolved cannot be listed either, and is named then.
+        let real = folder.canonicalize().unwrap_or_else(|_| folder.into());
+        self.0.insert(real)
+    }
 }
 
 pub(super) fn listing_error(path: &Path, source: std::io::Error) -> DataError {
@@ -241,76 +135,5 @@ pub(super) fn listing_error(path: &Path, source: std::io::Error) -> DataError {
         ErrorKind::NotFound => DataError::NotFound { path },
         ErrorKind::NotADirectory => DataError::NotAFolder { path },
         _ => DataError::Io { path, source },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::File;
-
-    /// A folder that was changed `seconds` after 1970.
-    fn set_time(folder: &Path, seconds: u64) {
-        let time = UNIX_EPOCH + Duration::from_secs(seconds);
-        File::open(folder).unwrap().set_modified(time).unwrap();
-    }
-
-    fn list(folder: &Path, cache: &Path) -> Vec<String> {
-        let mut lister = Lister::with_cache(cache);
-        let listing = lister.list(folder).unwrap();
-        lister.save();
-        listing.images
-    }
-
-    #[test]
-    fn only_changed_folders_are_read_again() {
-        let place = tempfile::tempdir().unwrap();
-        let (folder, cache) = (place.path().join("photos"), place.path().join("index"));
-        fs::create_dir_all(folder.join("more")).unwrap();
-        File::create(folder.join("b.jpg")).unwrap();
-        File::create(folder.join("a.png")).unwrap();
-        File::create(folder.join("notes.txt")).unwrap();
-
-        // Just changed, so not remembered.
-        assert_eq!(list(&folder, &cache), ["a.png", "b.jpg"]);
-        File::create(folder.join("c.jpg")).unwrap();
-        assert_eq!(list(&folder, &cache), ["a.png", "b.jpg", "c.jpg"]);
-
-        set_time(&folder, 1000);
-        assert_eq!(list(&folder, &cache), ["a.png", "b.jpg", "c.jpg"]);
-        // What goes unseen shows that the folder was not read.
-        File::create(folder.join("d.jpg")).unwrap();
-        set_time(&folder, 1000);
-        assert_eq!(list(&folder, &cache), ["a.png", "b.jpg", "c.jpg"]);
-        let mut lister = Lister::with_cache(&cache);
-        assert_eq!(lister.list(&folder).unwrap().folders, ["more"]);
-        set_time(&folder, 1001);
-        assert_eq!(list(&folder, &cache).len(), 4);
-    }
-
-    #[test]
-    fn damage_anywhere_is_as_good_as_no_cache() {
-        let place = tempfile::tempdir().unwrap();
-        let (folder, cache) = (place.path().join("photos"), place.path().join("index"));
-        fs::create_dir(&folder).unwrap();
-        File::create(folder.join("a.jpg")).unwrap();
-        set_time(&folder, 1000);
-        list(&folder, &cache);
-        let good = fs::read(&cache).unwrap();
-        assert!(parse(std::str::from_utf8(&good).unwrap()).is_some());
-        File::create(folder.join("b.jpg")).unwrap();
-        set_time(&folder, 1000);
-        for at in 0..good.len() {
-            let mut damaged = good.clone();
-            damaged[at] ^= 1;
-            fs::write(&cache, &damaged).unwrap();
-            assert_eq!(list(&folder, &cache), ["a.jpg", "b.jpg"], "byte {at}");
-            fs::write(&cache, &good[..at]).unwrap();
-            assert_eq!(list(&folder, &cache), ["a.jpg", "b.jpg"], "cut at {at}");
-        }
-        // Nor is there one where none can be written.
-        assert_eq!(list(&folder, &place.path().join("no/index")).len(), 2);
-        let left = fs::read_dir(place.path()).unwrap().count();
-        assert_eq!(left, 2, "no draft stays behind");
     }
 }

@@ -2,8 +2,7 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 
-use super::DataError;
-use super::transform::check;
+use crate::error::{DataError, check};
 
 /// Mean and standard deviation that pixels are normalised with, for values between 0 and 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::DecodeError;
+use crate::error::{DecodeError, shown};
 
 /// How many files are listed by name; the rest is counted.
 const LISTED: usize = 1000;
@@ -40,7 +40,7 @@ impl SkipReport {
         }
         match skipped.paths.len() {
             ..LISTED => {
-                log::warn!("skipping image `{}`: {reason}", path.display());
+                log::warn!("skipping image `{}`: {reason}", shown(&path));
                 skipped.paths.push(path);
             }
             _ if skipped.seen.len() == LISTED + 1 => {

@@ -2,21 +2,19 @@ use std::path::Path;
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{PixelType, ResizeOptions, Resizer};
+use image::RgbImage;
 use rand::Rng;
 
-use super::decode::{check_pixels, contained, decode, read};
-use super::error::{DataError, DecodeError};
-use super::jpeg::{Decoder, Photo};
-use super::transform::{Transform, View};
+use crate::decode::{Picture, decode, read};
+use crate::error::{DataError, DecodeError};
+use crate::transform::{EvalTransform, TrainTransform, Transform, View};
+use crate::{Purpose, random_stream};
 
 /// Makes network inputs of image files, one after the other, in memory that it keeps.
 pub(super) struct Workbench {
     resizer: Resizer,
     /// The file's content.
     file: Vec<u8>,
-    photos: Decoder,
-    /// The decoded image, `[height, width, 3]`; of a photograph only what the transform looks at.
-    decoded: Vec<u8>,
     /// The picture at its final size, `[size, size, 3]`.
     resized: Vec<u8>,
 }
@@ -26,8 +24,6 @@ impl Workbench {
         Self {
             resizer: Resizer::new(),
             file: Vec::new(),
-            photos: Decoder::default(),
-            decoded: Vec::new(),
             resized: Vec::new(),
         }
     }
@@ -35,8 +31,7 @@ impl Workbench {
     /// Decodes and transforms an image file of at most `limit` million pixels; returns
     /// `[3, size, size]`.
     ///
-    /// Of photographs only what the transform looks at is decoded, all else as
-    /// [`decode_rgb`](super::decode_rgb) does.
+    /// Of photographs only what the transform looks at is decoded.
     pub fn prepare(
         &mut self,
         path: &Path,
@@ -44,73 +39,53 @@ impl Workbench {
         limit: u64,
         rng: &mut impl Rng,
     ) -> Result<Vec<u8>, DataError> {
-        let (size, view) =
+        let (picture, view) =
             (self.load(path, transform, limit, rng)).map_err(|reason| DataError::Unreadable {
                 path: path.to_path_buf(),
                 reason,
             })?;
-        let decoded = std::mem::take(&mut self.decoded);
-        let prepared = self.finish(&decoded, size, &view, transform, rng);
-        self.decoded = decoded;
-        prepared
+        self.finish(&picture, &view, transform, rng)
     }
 
-    /// Transforms a decoded image, `[height, width, 3]`; returns `[3, size, size]`.
-    pub fn transform(
-        &mut self,
-        pixels: &[u8],
-        [width, height]: [u32; 2],
-        transform: &Transform,
-        rng: &mut impl Rng,
-    ) -> Result<Vec<u8>, DataError> {
-        let view = transform.view([width, height], rng);
-        self.finish(pixels, [width, height], &view, transform, rng)
-    }
-
-    /// Reads and decodes what is looked at; returns width and height of `decoded`, and where to
-    /// look.
+    /// Reads and decodes what is looked at, and says where to look.
     fn load(
         &mut self,
         path: &Path,
         transform: &Transform,
         limit: u64,
         rng: &mut impl Rng,
-    ) -> Result<([u32; 2], View), DecodeError> {
+    ) -> Result<(Picture, View), DecodeError> {
         read(path, &mut self.file)?;
         let mut drawn = None;
-        if let Some(photo) = Photo::open(&self.file) {
-            let size = photo.size();
-            check_pixels(size, limit)?;
-            let view = transform.view(size, rng);
-            let region = transform.region(&view, size);
-            let decode = || Ok(self.photos.decode(&photo, region, &mut self.decoded));
-            if contained(decode)?.is_some() {
-                return Ok((size, view));
-            }
-            drawn = Some(view);
-        }
-        let image = contained(|| decode(&self.file, limit))?;
-        let size = [image.width(), image.height()];
-        self.decoded = image.into_raw();
-        let view = drawn.unwrap_or_else(|| transform.view(size, rng));
-        Ok((size, view))
+        let picture = decode(&self.file, limit, |size| {
+            let view = drawn.insert(transform.view(size, rng));
+            transform.region(view, size)
+        })?;
+        let view = drawn.expect("a decoder asks where to look before it succeeds");
+        Ok((picture, view))
     }
 
     /// Crops while resizing, applies what changes pixels, and puts the planes apart.
     fn finish(
         &mut self,
-        pixels: &[u8],
-        [width, height]: [u32; 2],
+        picture: &Picture,
         view: &View,
         transform: &Transform,
         rng: &mut impl Rng,
     ) -> Result<Vec<u8>, DataError> {
         let size = transform.size();
-        let [left, top, crop_width, crop_height] = view.within([width, height]);
+        let [left, top, crop_width, crop_height] = view.within(picture.size);
+        let [first_column, first_row] = picture.origin.map(f64::from);
         let options = ResizeOptions::new()
             .resize_alg(transform.interpolation().algorithm())
-            .crop(left, top, crop_width, crop_height);
-        let source = ImageRef::new(width, height, pixels, PixelType::U8x3)
+            .crop(
+                left - first_column,
+                top - first_row,
+                crop_width,
+                crop_height,
+            );
+        let pixels = &picture.pixels;
+        let source = ImageRef::new(pixels.width(), pixels.height(), pixels, PixelType::U8x3)
             .expect("three bytes per pixel were decoded");
         self.resized.resize(3 * size * size, 0);
         let side = size as u32;
@@ -118,8 +93,8 @@ impl Workbench {
             .expect("three bytes per pixel were reserved");
         (self.resizer.resize(&source, &mut resized, &options)).map_err(|reason| {
             DataError::Resize {
-                width,
-                height,
+                width: picture.size[0],
+                height: picture.size[1],
                 reason,
             }
         })?;
@@ -127,6 +102,64 @@ impl Workbench {
             transform.augment.apply(&mut self.resized, size, rng);
         }
         Ok(to_planar(&self.resized, size, view.flip))
+    }
+}
+
+impl Transform {
+    /// Applies the transform. Returns `[3, size, size]` in planar order.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Resize`], which valid settings do not lead to.
+    pub fn apply<R: Rng>(&self, image: &RgbImage, rng: &mut R) -> Result<Vec<u8>, DataError> {
+        let size = [image.width(), image.height()];
+        let view = self.view(size, rng);
+        let picture = Picture {
+            size,
+            origin: [0, 0],
+            pixels: image.clone(),
+        };
+        Workbench::new().finish(&picture, &view, self, rng)
+    }
+}
+
+impl TrainTransform {
+    /// Crops, resizes, flips and augments at random.
+    ///
+    /// Returns `[3, size, size]` in planar order. For a given state of `rng` and a given image
+    /// size the choice is the same.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Resize`], which valid settings do not lead to.
+    pub fn apply<R: Rng>(&self, image: &RgbImage, rng: &mut R) -> Result<Vec<u8>, DataError> {
+        Transform::Train(self.clone()).apply(image, rng)
+    }
+}
+
+impl EvalTransform {
+    /// Resizes and crops. Returns `[3, size, size]` in planar order.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Resize`], which valid settings do not lead to.
+    pub fn apply(&self, image: &RgbImage) -> Result<Vec<u8>, DataError> {
+        // Nothing is drawn from it.
+        let mut rng = random_stream(0, Purpose::Augment, 0, 0);
+        Transform::Eval(self.clone()).apply(image, &mut rng)
+    }
+
+    /// Decodes an image file of at most `max_megapixels` million pixels, resizes and crops it.
+    /// Returns `[3, size, size]` in planar order.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Unreadable`] with the path and the reason.
+    pub fn load(&self, path: impl AsRef<Path>, max_megapixels: u64) -> Result<Vec<u8>, DataError> {
+        // Nothing is drawn from it.
+        let mut rng = random_stream(0, Purpose::Augment, 0, 0);
+        let transform = Transform::Eval(self.clone());
+        Workbench::new().prepare(path.as_ref(), &transform, max_megapixels, &mut rng)
     }
 }
 
@@ -157,17 +190,14 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::{
-        EvalTransform, Interpolation, MAX_MEGAPIXELS, Purpose, TrainTransform, decode_rgb,
-        random_stream,
-    };
+    use crate::{Interpolation, MAX_MEGAPIXELS, decode_rgb};
 
     fn fixtures() -> Vec<PathBuf> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
         let files = fs::read_dir(folder).unwrap();
         let files = files.map(|entry| entry.unwrap().path());
         let files: Vec<_> = files
-            .filter(|path| path.extension().is_some_and(|kind| kind != "py"))
+            .filter(|path| path.is_file() && path.extension().is_some_and(|kind| kind != "py"))
             .collect();
         assert!(files.iter().any(|file| file.ends_with("photo_420.jpg")));
         files

@@ -254,14 +254,137 @@ fn links_are_followed_but_not_in_circles() {
 
 #[cfg(unix)]
 #[test]
-fn a_name_that_is_no_text_is_an_error() {
+fn names_of_any_bytes_are_read_or_left_out_and_shown_escaped() {
     use std::os::unix::ffi::OsStrExt;
-    let folder = tree(&["a/1.jpg"]);
+    let folder = tree(&[
+        "a/1.jpg",
+        "a/2\n.jpg",
+        "b\u{1b}[31m/1.jpg",
+        "b\u{1b}[31m/2.jpg",
+    ]);
     let name = std::ffi::OsStr::from_bytes(b"\xFF.jpg");
     fs::write(folder.path().join("a").join(name), "").unwrap();
-    let message = message(open(&folder), folder.path());
+    let index = open(&folder).unwrap();
+    assert_eq!(index.train.len() + index.val.len(), 4);
+    fs::remove_file(folder.path().join("b\u{1b}[31m/2.jpg")).unwrap();
+    let text = message(open(&folder), folder.path());
     assert!(
-        message.ends_with("is not valid UTF-8: rename it"),
-        "{message}"
+        text.starts_with(r"class `b\u{1b}[31m` has 1 image"),
+        "{text}"
+    );
+    let text = message(
+        list_images(folder.path().join("\n").join(name)),
+        folder.path(),
+    );
+    assert_eq!(text, r"`ROOT/\n/\xFF.jpg` does not exist: check the path");
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_that_link_to_each_other_keep_their_own_pictures() {
+    use std::os::unix::fs::symlink;
+    let folder = tree(&[
+        "face/1.jpg",
+        "face/2.jpg",
+        "sky/1.jpg",
+        "sky/2.jpg",
+        "sky/3.jpg",
+    ]);
+    symlink("../sky", folder.path().join("face/l")).unwrap();
+    symlink("../face", folder.path().join("sky/l")).unwrap();
+    let index = open(&folder).unwrap();
+    let counts = |list: &ImageList| list.class_counts();
+    assert_eq!(counts(&index.train)[0] + counts(&index.val)[0], 2);
+    assert_eq!(counts(&index.train)[1] + counts(&index.val)[1], 3);
+
+    // Twenty folders that each link to all: each once, at once.
+    let names: Vec<_> = (0..20).map(|n| format!("{n}/1.jpg")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let folder = tree(&names);
+    for (a, b) in (0..20).flat_map(|a| (0..20).map(move |b| (a, b))) {
+        symlink(format!("../{b}"), folder.path().join(format!("{a}/to{b}"))).unwrap();
+    }
+    assert_eq!(list_images(folder.path()).unwrap().len(), 20);
+    // A link to what is outside of all classes is followed, once.
+    let store = tree(&["more/3.jpg"]);
+    let folder = tree(&["a/1.jpg", "b/1.jpg"]);
+    for link in ["a/x", "b/x"] {
+        symlink(store.path(), folder.path().join(link)).unwrap();
+    }
+    assert_eq!(
+        ImageList::open(folder.path()).unwrap().class_counts(),
+        [2, 1]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_never_opened() {
+    use std::os::unix::fs::symlink;
+    let folder = tree(&["a/1.jpg", "a/2.jpg"]);
+    let pipe = folder.path().join("a/pipe.jpg");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    symlink("pipe.jpg", folder.path().join("a/3.jpg")).unwrap();
+    symlink("/dev/zero", folder.path().join("a/4.jpg")).unwrap();
+    let index = open(&folder).unwrap();
+    assert_eq!(index.train.len() + index.val.len(), 2);
+    for special in [pipe, folder.path().join("a/4.jpg")] {
+        let text = message(burn_image_folder::decode_rgb(&special), folder.path());
+        assert!(text.ends_with("it is no regular file"), "{text}");
+        let text = message(list_images(&special), folder.path());
+        assert!(text.ends_with("it is no regular file"), "{text}");
+    }
+}
+
+#[test]
+fn parts_of_a_data_set_are_known_by_other_names_or_asked_for() {
+    for [train, val] in [
+        ["Train", "Val"],
+        ["TRAIN", "Validation"],
+        ["training", "valid"],
+    ] {
+        let files = [format!("{train}/a/1.jpg"), format!("{val}/a/2.jpg")];
+        let index = open(&tree(&[&files[0], &files[1]])).unwrap();
+        assert_eq!(index.classes, ["a"]);
+        assert_eq!([index.train.len(), index.val.len()], [1, 1]);
+        let list = ImageFolder::open_eval(tree(&[&files[1]]).path(), &["a".into()]);
+        assert_eq!(list.unwrap().len(), 1);
+    }
+    let folder = tree(&["training/a/1.jpg", "test/a/1.jpg"]);
+    assert!(message(open(&folder), folder.path()).starts_with("`ROOT` has a `training` folder"));
+    let folder = tree(&["valid/a/1.jpg", "Test/a/1.jpg"]);
+    assert_eq!(
+        message(open(&folder), folder.path()),
+        "`ROOT` holds `Test`, `valid` with folders in them, which look like parts of a data set and not like classes: name them `train` and `val`"
+    );
+    // Classes may have such names.
+    let folder = tree(&["test/1.jpg", "test/2.jpg", "eval/1.jpg", "eval/2.jpg"]);
+    assert_eq!(open(&folder).unwrap().classes, ["eval", "test"]);
+}
+
+#[test]
+fn what_is_left_out_is_counted_by_extension() {
+    let folder = tree(&[
+        "a/1.jpe", "a/2.JPG", "a/3.jfif", "a/4", "a/deep/5", "a/6.heic",
+    ]);
+    let index = open(&folder).unwrap();
+    assert_eq!(index.train.len() + index.val.len(), 3);
+    let left_out: Vec<_> = index.train.left_out().iter().collect();
+    assert_eq!(left_out, [(&String::new(), &2), (&"heic".to_string(), &1)]);
+}
+
+#[test]
+fn names_that_look_the_same_are_spelt_out() {
+    let folder = tree(&["train/cafe\u{301}/1.jpg", "val/caf\u{e9}/1.jpg"]);
+    let text = message(open(&folder), folder.path());
+    assert!(
+        text.ends_with(r"may be written as other bytes: `cafe\u{301}`, `caf\u{e9}`)"),
+        "{text}"
     );
 }

@@ -6,8 +6,8 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::{check, pixels};
-use crate::DataError;
+use super::pixels;
+use crate::error::{DataError, check};
 
 /// Random brightness, contrast, saturation and hue, in random order (torchvision's
 /// `ColorJitter`). Each strength is the largest change: 0.4 makes factors of 0.6 to 1.4.

@@ -5,16 +5,12 @@ mod pixels;
 
 pub use augment::{Augment, ColorJitter, Policy, RandomErasing};
 
-use std::path::Path;
-
 use fast_image_resize::{FilterType, ResizeAlg};
-use image::RgbImage;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::jpeg::Region;
-use super::workbench::Workbench;
-use super::{DataError, Purpose, random_stream};
+use crate::decode::Region;
+use crate::error::{DataError, check};
 
 /// How pixels between pixels are computed. All but `nearest` average over the source pixels that
 /// fall together when an image shrinks (torchvision's `antialias`).
@@ -113,18 +109,6 @@ impl TrainTransform {
         self.augment.validate()
     }
 
-    /// Crops, resizes, flips and augments at random.
-    ///
-    /// Returns `[3, size, size]` in planar order. For a given state of `rng` and a given image
-    /// size the choice is the same.
-    ///
-    /// # Errors
-    ///
-    /// [`DataError::Resize`], which valid settings do not lead to.
-    pub fn apply<R: Rng>(&self, image: &RgbImage, rng: &mut R) -> Result<Vec<u8>, DataError> {
-        Transform::Train(self.clone()).apply(image, rng)
-    }
-
     /// Left, top, width and height of a random crop of a `width`×`height` image.
     fn crop<R: Rng>(&self, width: u32, height: u32, rng: &mut R) -> [f64; 4] {
         let [w, h] = [f64::from(width), f64::from(height)];
@@ -188,30 +172,6 @@ impl EvalTransform {
         )
     }
 
-    /// Resizes and crops. Returns `[3, size, size]` in planar order.
-    ///
-    /// # Errors
-    ///
-    /// [`DataError::Resize`], which valid settings do not lead to.
-    pub fn apply(&self, image: &RgbImage) -> Result<Vec<u8>, DataError> {
-        // Nothing is drawn from it.
-        let mut rng = random_stream(0, Purpose::Augment, 0, 0);
-        Transform::Eval(self.clone()).apply(image, &mut rng)
-    }
-
-    /// Decodes an image file of at most `max_megapixels` million pixels, resizes and crops it.
-    /// Returns `[3, size, size]` in planar order.
-    ///
-    /// # Errors
-    ///
-    /// [`DataError::Unreadable`] with the path and the reason.
-    pub fn load(&self, path: impl AsRef<Path>, max_megapixels: u64) -> Result<Vec<u8>, DataError> {
-        // Nothing is drawn from it.
-        let mut rng = random_stream(0, Purpose::Augment, 0, 0);
-        let transform = Transform::Eval(self.clone());
-        Workbench::new().prepare(path.as_ref(), &transform, max_megapixels, &mut rng)
-    }
-
     /// Left, top, width and height, in source pixels, of what is seen after resizing to whole
     /// pixels and cropping at whole pixels. Nothing outside of it is ever resized.
     fn crop(&self, width: u32, height: u32) -> [f64; 4] {
@@ -257,16 +217,6 @@ impl Transform {
             Self::Train(transform) => transform.validate(),
             Self::Eval(transform) => transform.validate(),
         }
-    }
-
-    /// Applies the transform. Returns `[3, size, size]` in planar order.
-    ///
-    /// # Errors
-    ///
-    /// [`DataError::Resize`], which valid settings do not lead to.
-    pub fn apply<R: Rng>(&self, image: &RgbImage, rng: &mut R) -> Result<Vec<u8>, DataError> {
-        let size = [image.width(), image.height()];
-        Workbench::new().transform(image, size, self, rng)
     }
 
     /// Draws what is looked at of an image of `[width, height]` pixels.
@@ -333,20 +283,4 @@ fn check_size(size: usize) -> Result<(), DataError> {
         ("size", &size),
         "1 to 4096 pixels",
     )
-}
-
-/// An error about the setting `field` unless it is `good`.
-pub(crate) fn check(
-    good: bool,
-    (field, value): (&'static str, &dyn std::fmt::Debug),
-    expected: &'static str,
-) -> Result<(), DataError> {
-    if good {
-        return Ok(());
-    }
-    Err(DataError::Setting {
-        field,
-        value: format!("{value:?}"),
-        expected,
-    })
 }
