@@ -128,3 +128,6 @@ impl Plan<2> {
         Ok(padding.map(|(begin, _)| begin))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,9 @@
 use std::ops::Range;
 
 use super::intake::{Intake, intake};
-use super::weight_grad::{Reading, WeightGrad, bias_grad};
+use super::weight_grad::{Reading, WeightGrad};
 use super::{Gradients, LEVELS, OctConv, Operands, Workspace, images_of, strided};
+use crate::BLOCK;
 use crate::conv::{Coarse, Kernel, Output, Product, Source, panel_width, run_with};
 use crate::isa::Isa;
 use crate::map::BlockedMap;
@@ -281,4 +282,26 @@ fn product<'a>(
         spread: true,
     });
     product
+}
+
+/// `db[c] = Σ dy[n][c][pixel]`.
+fn bias_grad(dy: &[f32], images: usize, db: &mut [f32]) {
+    let channels = db.len();
+    let plane = dy.len() / (images * channels).max(1);
+    for (c, out) in db.iter_mut().enumerate() {
+        let mut total = 0.0f64;
+        for i in 0..images {
+            let at = (i * channels + c) * plane;
+            let mut lanes = [0.0f32; BLOCK];
+            let chunks = dy[at..at + plane].chunks_exact(BLOCK);
+            let rest = chunks.remainder();
+            for chunk in chunks {
+                for (l, v) in lanes.iter_mut().zip(chunk) {
+                    *l += v;
+                }
+            }
+            total += lanes.iter().chain(rest).map(|v| f64::from(*v)).sum::<f64>();
+        }
+        *out = total as f32;
+    }
 }

@@ -146,18 +146,14 @@ impl OctConv {
         floats(|level| self.output(level))
     }
 
-    /// The ranges of images to work on at a time, for blocked maps of `floats`
-    /// per image.
+    /// The ranges of images to work on at a time: as many as keep the blocked
+    /// maps, of `floats` per image, in a cache that the cores share.
     pub(super) fn batches(&self, floats: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (images, at_once) = (self.images, self.images_at_once(floats));
+        const BUDGET: usize = 2 << 20;
+        let images = self.images;
+        let at_once = (BUDGET / floats.max(1)).clamp(1, images);
         let starts = (0..images).step_by(at_once);
         starts.map(move |first| first..(first + at_once).min(images))
-    }
-
-    /// As many images as keep maps of `floats` per image in a shared cache.
-    pub(super) fn images_at_once(&self, floats: usize) -> usize {
-        const BUDGET: usize = 2 << 20;
-        (BUDGET / floats.max(1)).clamp(1, self.images)
     }
 
     /// Whether all maps, with their borders, and all kernels can be addressed.
@@ -228,3 +224,6 @@ fn floats(dims: impl Fn(usize) -> [usize; 3]) -> usize {
     let one = |level| dims(level).into_iter().product::<usize>();
     (0..LEVELS).map(one).sum()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! 2×2 sums are made in the same pass. Results leave the kernels as NCHW, tile
 //! by tile. All memory in between lives in a [`Workspace`].
 //!
-//! What a layer is comes from its [`Plan`]. For each path from level `i` to
+//! What a layer is comes from its [plan](octave_plan::Plan). For each path from level `i` to
 //! level `j`, with W its kernel,
 //!
 //! ```text
