@@ -6,11 +6,24 @@ use burn::data::dataloader::{DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::prelude::*;
 
-use super::ahead::Ahead;
-use super::loader::{ImageBatch, LoaderConfig, OnUnreadable, Position};
-use super::order::order;
-use super::ordered::Ordered;
-use super::{DataError, ImageDataset, ImageItem, Normalize, SkipReport};
+use crate::background::Background;
+use crate::config::{LoaderConfig, OnUnreadable, Position};
+use crate::order::order;
+use crate::workers::Workers;
+use crate::{DataError, ImageDataset, ImageItem, Normalize, SkipReport};
+
+/// A batch of images on a device.
+#[derive(Clone, Debug)]
+pub struct ImageBatch {
+    /// Normalised images, `[batch, 3, height, width]`.
+    pub images: Tensor<4>,
+    /// Classes, `[batch]`.
+    pub targets: Tensor<1, Int>,
+    /// Places of the images in the dataset's list, which knows their files.
+    pub indexes: Vec<usize>,
+    /// Where the next batch starts: a loader set to it goes on after this batch.
+    pub next: Position,
+}
 
 /// What decides an epoch's batches.
 pub(super) struct Epoch {
@@ -43,7 +56,7 @@ pub(super) fn batches(epoch: Epoch) -> Box<dyn DataLoaderIterator<ImageBatch>> {
     };
     let source: Box<dyn Iterator<Item = _> + Send> = match workers {
         0 => Box::new(batches),
-        _ => Box::new(Ahead::new(batches)),
+        _ => Box::new(Background::new(batches)),
     };
     Box::new(Served {
         source: Some(source),
@@ -55,7 +68,7 @@ pub(super) fn batches(epoch: Epoch) -> Box<dyn DataLoaderIterator<ImageBatch>> {
 
 impl Epoch {
     /// The images from the start on, decoded by the workers.
-    fn items(&self) -> Ordered<(usize, Result<ImageItem, DataError>)> {
+    fn items(&self) -> Workers<(usize, Result<ImageItem, DataError>)> {
         let dataset = self.dataset.clone();
         let order = (self.config.shuffle).map(|seed| {
             let sampling = self.config.sampling;
@@ -72,7 +85,7 @@ impl Epoch {
         };
         let ahead = self.config.prefetch.saturating_mul(self.config.batch_size);
         let left = self.part.len() - self.start.image;
-        Ordered::new(left, self.config.workers, ahead, load)
+        Workers::new(left, self.config.workers, ahead, load)
     }
 }
 
@@ -87,7 +100,7 @@ struct Items {
 /// Makes batches of items. Ends after an error.
 struct Batches {
     epoch: Epoch,
-    items: Ordered<(usize, Result<ImageItem, DataError>)>,
+    items: Workers<(usize, Result<ImageItem, DataError>)>,
     batches: usize,
     unreadable: usize,
 }

@@ -1,15 +1,8 @@
-//! Image folders as batches on a device.
-//!
-//! ```text
-//! folder            index              decode + augment          batch
-//! ImageFolder  →  ImageList  →  ImageDataset (per worker)  →  ImageLoader → Tensor<4>
-//! ```
-//!
-//! Given the seeds, the sequence of batches (content and order) depends on nothing else: not on
-//! the number of workers, not on timing, and not on where a run was resumed.
+#![doc = include_str!("../README.md")]
 
-mod ahead;
+mod background;
 mod batches;
+mod config;
 mod dataset;
 mod decode;
 mod error;
@@ -20,17 +13,19 @@ mod listing;
 mod loader;
 mod normalize;
 mod order;
-mod ordered;
 mod report;
 mod transform;
 mod workbench;
+mod workers;
 
+pub use batches::ImageBatch;
+pub use config::{LoaderConfig, OnUnreadable, Position};
 pub use dataset::{ImageDataset, ImageItem};
 pub use decode::{MAX_MEGAPIXELS, decode_rgb, decode_rgb_bytes};
 pub use error::{DataError, DecodeError};
 pub use folder::{ImageFolder, SplitConfig};
 pub use list::{ImageList, list_images};
-pub use loader::{ImageBatch, ImageLoader, LoaderConfig, OnUnreadable, Position};
+pub use loader::ImageLoader;
 pub use normalize::Normalize;
 pub use order::Sampling;
 pub use report::SkipReport;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use burn_image_folder::decode_rgb;
+use burn_image_folder::{decode_rgb, decode_rgb_bytes};
 use image::RgbImage;
 
 /// Largest difference of a pixel's value: the rounding of 16-bit values, of inks and of alpha.
@@ -105,4 +105,36 @@ fn the_documented_table_is_that_of_the_corpus() {
         text.contains(&table),
         "docs/data.md lacks this table:\n\n{table}"
     );
+}
+
+#[test]
+fn damage_ends_in_an_error_or_a_picture_in_time() {
+    let mut state = 7_u64;
+    let mut random = move |end: usize| {
+        // Knuth's generator: any will do, so long as a failure comes again.
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 33) as usize % end
+    };
+    for Case { name, .. } in cases() {
+        let whole = fs::read(corpus().join(&name)).unwrap();
+        for round in 0..12 {
+            let mut damaged = whole.clone();
+            match round % 3 {
+                0 => damaged.truncate(random(whole.len())),
+                _ => {
+                    for _ in 0..round {
+                        damaged[random(whole.len())] ^= 1 << random(8);
+                    }
+                }
+            }
+            let start = std::time::Instant::now();
+            let result = decode_rgb_bytes(&damaged);
+            assert!(
+                start.elapsed().as_secs() < 10,
+                "{name}, round {round}: {result:?}"
+            );
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::error::panic_message;
 ///
 /// A result that is a panic's message stands for a job that panicked. Dropping the iterator
 /// waits for the jobs under way and starts no others.
-pub(super) struct Ordered<T> {
+pub(super) struct Workers<T> {
     shared: Arc<Shared<T>>,
     /// Empty if the jobs run when their results are asked for.
     threads: Vec<JoinHandle<()>>,
@@ -37,7 +37,7 @@ struct State<T> {
     stopped: bool,
 }
 
-impl<T: Send + 'static> Ordered<T> {
+impl<T: Send + 'static> Workers<T> {
     /// Runs `jobs` jobs on `workers` threads, or in the calling thread if `workers` is 0.
     pub fn new(
         jobs: usize,
@@ -127,7 +127,7 @@ fn wait<'a, T>(condition: &Condvar, state: MutexGuard<'a, T>) -> MutexGuard<'a, 
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<T> Iterator for Ordered<T> {
+impl<T> Iterator for Workers<T> {
     type Item = Result<T, String>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -155,7 +155,7 @@ impl<T> Iterator for Ordered<T> {
     }
 }
 
-impl<T> Drop for Ordered<T> {
+impl<T> Drop for Workers<T> {
     fn drop(&mut self) {
         self.shared.lock().stopped = true;
         self.shared.room.notify_all();
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn results_come_in_order_and_panics_in_their_place() {
         for workers in [0, 1, 3, 8] {
-            let jobs = Ordered::new(50, workers, 4, |number| {
+            let jobs = Workers::new(50, workers, 4, |number| {
                 // The first of each group is the slowest.
                 thread::sleep(Duration::from_micros(300 * (4 - number as u64 % 4)));
                 assert_ne!(number, 7, "seven\nis bad");
@@ -196,7 +196,7 @@ mod tests {
     fn no_job_starts_further_ahead_than_allowed() {
         let started = Arc::new(AtomicUsize::new(0));
         let count = started.clone();
-        let mut jobs = Ordered::new(100, 2, 5, move |_| count.fetch_add(1, Ordering::SeqCst));
+        let mut jobs = Workers::new(100, 2, 5, move |_| count.fetch_add(1, Ordering::SeqCst));
         for taken in 0..20 {
             thread::sleep(Duration::from_millis(2));
             assert!(started.load(Ordering::SeqCst) <= taken + 5);

@@ -7,7 +7,7 @@ use super::error::panic_message;
 /// An iterator that runs in a thread of its own, one item ahead of the one that waits.
 ///
 /// A panic of the iterator comes out as an error in its place. Dropping this ends the thread.
-pub(super) struct Ahead<T> {
+pub(super) struct Background<T> {
     /// None when all is over.
     running: Option<Running<T>>,
 }
@@ -17,7 +17,7 @@ struct Running<T> {
     thread: JoinHandle<()>,
 }
 
-impl<T: Send + 'static> Ahead<T> {
+impl<T: Send + 'static> Background<T> {
     /// Runs `items`.
     ///
     /// # Panics
@@ -51,7 +51,7 @@ impl<T: Send + 'static> Ahead<T> {
     }
 }
 
-impl<T: Send + 'static> Iterator for Ahead<T> {
+impl<T: Send + 'static> Iterator for Background<T> {
     type Item = Result<T, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -62,7 +62,7 @@ impl<T: Send + 'static> Iterator for Ahead<T> {
     }
 }
 
-impl<T> Drop for Ahead<T> {
+impl<T> Drop for Background<T> {
     fn drop(&mut self) {
         if let Some(Running { items, thread }) = self.running.take() {
             drop(items);
@@ -79,11 +79,11 @@ mod tests {
     #[test]
     fn items_come_in_order_and_a_panic_after_them() {
         let items = |end| (0..10).map(move |n| if n == end { panic!("bad\nitem") } else { Ok(n) });
-        let all: Vec<_> = Ahead::new(items(99)).collect();
+        let all: Vec<_> = Background::new(items(99)).collect();
         let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
         assert_eq!(all, (0..10).collect::<Vec<_>>());
 
-        let mut some = Ahead::new(items(3));
+        let mut some = Background::new(items(3));
         for number in 0..3 {
             assert_eq!(some.next().unwrap().unwrap(), number);
         }
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn an_endless_iterator_is_stopped() {
-        let mut numbers = Ahead::new((0u64..).map(Ok));
+        let mut numbers = Background::new((0u64..).map(Ok));
         assert_eq!(numbers.next().unwrap().unwrap(), 0);
     }
 }
