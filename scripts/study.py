@@ -38,7 +38,7 @@ def arguments():
     parser.add_argument("--width", type=float, help="as in the recipe unless given")
     parser.add_argument("--data", type=Path, help="as in the recipe unless given")
     parser.add_argument("--runs", type=Path, default=Path("runs/study"))
-    parser.add_argument("--output", type=Path, default=Path("docs/study.md"))
+    parser.add_argument("--output", type=Path, default=Path("docs/dev/study.md"))
     parser.add_argument("--finished", action="store_true", help="train nothing, use what is there")
     parser.add_argument(
         "--octresnet",

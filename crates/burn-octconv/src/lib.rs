@@ -163,7 +163,7 @@ mod layers;
 pub mod ops;
 mod split;
 
-pub use conv::{Downsample, Exchange, OctConv2d, OctConv2dConfig, Upsample, fold_batch_norm};
+pub use conv::{OctConv2d, OctConv2dConfig, fold_batch_norm};
 pub use cost::{Cost, PathMacs, relative_cost};
 pub use error::{FeatureError, OctConvError};
 pub use features::OctFeatures;
@@ -174,3 +174,4 @@ pub use split::ChannelSplit;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+pub use octave_plan::{Downsample, Exchange, Upsample};

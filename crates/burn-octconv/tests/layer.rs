@@ -56,7 +56,7 @@ fn without_a_low_frequency_it_is_the_vanilla_convolution_bit_for_bit() {
         let layer = octave.init(&Device::flex());
         let x = random([2, 6, 11, 14]);
         let expected = vanilla(&plain, &layer).forward(x.clone());
-        let composed = ops::composed::octconv2d(x.clone().into(), layer.kernels(), &layer.options);
+        let composed = ops::composed::octconv2d(x.clone().into(), layer.kernels(), &layer.plan);
         let composed = composed.into_high();
         assert_eq!(composed.into_data(), expected.to_data(), "{octave:?}");
         // An engine adds in another order.

@@ -5,6 +5,7 @@ use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::conv::Activation;
 use crate::isa::{Isa, per_isa};
+use crate::layout::Rows;
 use crate::map::BlockedMap;
 use crate::parallel;
 use crate::pool::average_rows;
@@ -97,8 +98,16 @@ pub fn affine(
                 affine_row(isa, from, to, &scale, &shift, activation.bounds());
             }
             if let Some((origin, [image, block, pooled_row])) = pooled {
-                let p = origin.get().add(i * image + b * block);
-                average_rows(isa, t, row, h, w, p, pooled_row, false);
+                let at = origin.get().add(i * image + b * block);
+                let to = Rows {
+                    at,
+                    row: pooled_row,
+                };
+                let from = Rows {
+                    at: t.cast_const(),
+                    row,
+                };
+                average_rows(isa, from, [h, w], to, false);
             }
         }
     });

@@ -57,20 +57,62 @@ impl Buffer {
     }
 }
 
+/// The product of `factors` as a number of floats that memory can hold.
+///
+/// Geometries are checked by this where they are made; what is computed from
+/// them later relies on it. An empty axis counts as one element, so that the
+/// strides of an empty tensor fit, too.
+///
+/// # Panics
+///
+/// If the product is too large.
+#[track_caller]
+pub(crate) fn floats(what: &str, factors: &[usize]) -> usize {
+    const MOST: usize = isize::MAX as usize / size_of::<f32>();
+    let product = |least| {
+        let mut factors = factors.iter().map(|&f| f.max(least));
+        factors.try_fold(1usize, |product, f| product.checked_mul(f))
+    };
+    assert!(
+        product(1).is_some_and(|strides| strides <= MOST),
+        "{what} of {factors:?}: more floats than memory can hold"
+    );
+    product(0).unwrap_or(0)
+}
+
 /// A pointer that may cross threads: the jobs of a parallel region write to
 /// disjoint parts of one buffer. Whoever dereferences it argues why.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared<T>(pub T);
-// SAFETY: only an address; every access through it is an `unsafe` block with
-// its own argument.
-unsafe impl<T> Send for Shared<T> {}
+pub(crate) struct Shared<P>(pub P);
+// SAFETY: only an address of elements that may be used by any thread; every
+// access through it is an `unsafe` block with its own argument.
+unsafe impl<T: Send> Send for Shared<*mut T> {}
 // SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
+unsafe impl<T: Send> Sync for Shared<*mut T> {}
+// SAFETY: as above; elements that are only read are shared.
+unsafe impl<T: Sync> Send for Shared<*const T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Shared<*const T> {}
 
-impl<T: Copy> Shared<T> {
+impl<P: Copy> Shared<P> {
     /// The pointer. (A method, so that closures capture the wrapper.)
     #[inline(always)]
-    pub(crate) fn get(&self) -> T {
+    pub(crate) fn get(&self) -> P {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_floats_that_memory_can_hold() {
+        assert_eq!(floats("a map", &[2, 3, 5]), 30);
+        assert_eq!(floats("a map", &[2, 0, 5]), 0);
+        for factors in [[1 << 60, 16], [1 << 61, 1], [0, usize::MAX]] {
+            let refused = std::panic::catch_unwind(|| floats("a map", &factors));
+            assert!(refused.is_err(), "{factors:?}");
+        }
     }
 }

@@ -22,10 +22,30 @@ pub(crate) enum Kind {
 pub struct Isa(Kind);
 
 impl Isa {
-    /// The fastest instruction set of this processor.
+    /// The fastest instruction set of this processor, or the one that the
+    /// environment variable `OCTAVE_ISA` names, for measuring another one. It
+    /// is read once.
+    ///
+    /// # Panics
+    ///
+    /// If `OCTAVE_ISA` names no instruction set of this processor.
     pub fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| Self::available()[0])
+        *BEST.get_or_init(|| match std::env::var("OCTAVE_ISA") {
+            Ok(name) if !name.is_empty() => Self::by_name(&name).unwrap_or_else(|| {
+                let names: Vec<_> = Self::available().into_iter().map(Self::name).collect();
+                panic!(
+                    "OCTAVE_ISA is {name:?}: this processor has {}",
+                    names.join(", ")
+                )
+            }),
+            _ => Self::available()[0],
+        })
+    }
+
+    /// The instruction set of this [`name`](Self::name), if this processor has it.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|isa| isa.name() == name)
     }
 
     /// Every instruction set that can be used here, fastest first. The
@@ -87,17 +107,13 @@ impl fmt::Debug for Isa {
 macro_rules! per_isa {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments)]
         $vis fn $name(isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
-            #[allow(clippy::too_many_arguments)]
             #[inline(always)]
             fn body($($arg: $ty),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
-            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "avx512f")]
             fn avx512($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
             #[cfg(target_arch = "x86_64")]
-            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "avx2,fma")]
             fn avx2($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
             match isa.kind() {
@@ -120,24 +136,20 @@ pub(crate) use per_isa;
 macro_rules! simd_kernel {
     ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $generic:ident) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments)]
         $vis unsafe fn $name(isa: $crate::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
-            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "avx512f")]
             unsafe fn avx512($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the caller upholds the contract of the kernel.
                 unsafe { $generic::<$crate::simd::Avx512>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
-            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "avx2,fma")]
             unsafe fn avx2($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the caller upholds the contract of the kernel.
                 unsafe { $generic::<$crate::simd::Avx2>($($arg),*) }
             }
             #[cfg(target_arch = "aarch64")]
-            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "neon")]
             unsafe fn neon($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the caller upholds the contract of the kernel.
@@ -172,6 +184,14 @@ mod tests {
     fn portable_is_always_last() {
         let all = Isa::available();
         assert_eq!(all.last(), Some(&Isa::portable()));
-        assert_eq!(all[0], Isa::best());
+        assert!(all.contains(&Isa::best()));
+    }
+
+    #[test]
+    fn names_lead_back() {
+        for isa in Isa::available() {
+            assert_eq!(Isa::by_name(isa.name()), Some(isa));
+        }
+        assert_eq!(Isa::by_name("sse9"), None);
     }
 }

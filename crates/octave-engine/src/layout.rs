@@ -11,6 +11,26 @@ use crate::map::BlockedMap;
 use crate::parallel;
 use crate::simd::Simd;
 
+/// Rows of pixels of one channel block.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<P> {
+    /// The first pixel of the first row.
+    pub at: P,
+    /// Floats from one row to the next.
+    pub row: usize,
+}
+
+/// Up to sixteen planes of a contiguous tensor, one channel each.
+#[derive(Clone, Copy)]
+pub(crate) struct Planar<P> {
+    /// The first pixel of the first plane.
+    pub at: P,
+    /// Floats from one plane to the next.
+    pub plane: usize,
+    /// Planes that there are.
+    pub channels: usize,
+}
+
 /// Sixteen floats to read where a channel does not exist.
 static ZEROS: [f32; BLOCK] = [0.0; BLOCK];
 
@@ -38,9 +58,15 @@ pub fn from_nchw(isa: Isa, x: &[f32], map: &mut BlockedMap) {
         // SAFETY: plane `b` of image `i` belongs to this job alone; `channels`
         // planes of h·w floats start at the given channel of `x`.
         unsafe {
-            let from = from.get().add((i * c + b * BLOCK) * h * w);
-            let to = to.get().add(i * image + b * block);
-            pack_plane(isa, from, h * w, channels, to, h, w, row);
+            let at = from.get().add((i * c + b * BLOCK) * h * w);
+            let plane = h * w;
+            let from = Planar {
+                at,
+                plane,
+                channels,
+            };
+            let at = to.get().add(i * image + b * block);
+            pack_plane(isa, from, Rows { at, row }, [h, w]);
         }
     });
 }
@@ -67,36 +93,50 @@ pub fn to_nchw(isa: Isa, map: &BlockedMap, x: &mut [f32]) {
         let channels = (c - b * BLOCK).min(BLOCK);
         // SAFETY: the planes of these channels belong to this job alone.
         unsafe {
-            let from = from.get().add(i * image + b * block);
-            let to = to.get().add((i * c + b * BLOCK) * h * w);
-            unpack_plane(isa, from, h, w, row, to, h * w, channels);
+            let at = from.get().add(i * image + b * block);
+            let from = Rows { at, row };
+            let at = to.get().add((i * c + b * BLOCK) * h * w);
+            let plane = h * w;
+            unpack_plane(
+                isa,
+                from,
+                Planar {
+                    at,
+                    plane,
+                    channels,
+                },
+                [h, w],
+            );
         }
     });
 }
 
 simd_kernel! {
-    /// Interleaves up to 16 planes of `h·w` floats, `plane` floats apart,
-    /// into a blocked plane whose rows are `row` floats apart.
+    /// Interleaves up to 16 planes of `size = [h, w]` floats into a blocked
+    /// plane.
     ///
     /// # Safety
     ///
-    /// `from` must be valid for `channels` planes, `to` for `h` rows of
-    /// `16·w` floats, which nobody else may access.
+    /// `from` must be valid for its planes, `to` for `h` rows of `16·w`
+    /// floats, which nobody else may access.
     pub(crate) unsafe fn pack_plane(
-        from: *const f32, plane: usize, channels: usize, to: *mut f32, h: usize, w: usize, row: usize,
+        from: Planar<*const f32>, to: Rows<*mut f32>, size: [usize; 2],
     ) = pack_plane_with
 }
 
 #[inline(always)]
 unsafe fn pack_plane_with<S: Simd>(
-    from: *const f32,
-    plane: usize,
-    channels: usize,
-    to: *mut f32,
-    h: usize,
-    w: usize,
-    row: usize,
+    from: Planar<*const f32>,
+    to: Rows<*mut f32>,
+    [h, w]: [usize; 2],
 ) {
+    let (
+        Planar {
+            plane, channels, ..
+        },
+        from,
+    ) = (from, from.at);
+    let (row, to) = (to.row, to.at);
     let pixels = h * w;
     let (mut y, mut x) = (0, 0);
     for first in (0..pixels).step_by(BLOCK) {
@@ -135,28 +175,31 @@ unsafe fn pack_plane_with<S: Simd>(
 }
 
 simd_kernel! {
-    /// Separates a blocked plane whose rows are `row` floats apart into up to
-    /// 16 planes of `h·w` floats, `plane` floats apart.
+    /// Separates `h` rows of `w` pixels into up to 16 planes of `h·w` floats;
+    /// `size = [h, w]`.
     ///
     /// # Safety
     ///
-    /// `from` must be valid for `h` rows of `16·w` floats, `to` for `channels`
+    /// `from` must be valid for `h` rows of `16·w` floats, `to` for its
     /// planes, which nobody else may access.
     pub(crate) unsafe fn unpack_plane(
-        from: *const f32, h: usize, w: usize, row: usize, to: *mut f32, plane: usize, channels: usize,
+        from: Rows<*const f32>, to: Planar<*mut f32>, size: [usize; 2],
     ) = unpack_plane_with
 }
 
 #[inline(always)]
 unsafe fn unpack_plane_with<S: Simd>(
-    from: *const f32,
-    h: usize,
-    w: usize,
-    row: usize,
-    to: *mut f32,
-    plane: usize,
-    channels: usize,
+    from: Rows<*const f32>,
+    to: Planar<*mut f32>,
+    [h, w]: [usize; 2],
 ) {
+    let (row, from) = (from.row, from.at);
+    let (
+        Planar {
+            plane, channels, ..
+        },
+        to,
+    ) = (to, to.at);
     let pixels = h * w;
     // Where channels that do not exist are written to.
     let mut waste = [0.0f32; BLOCK];

@@ -1,7 +1,7 @@
 //! Channel-blocked feature maps.
 
 use crate::BLOCK;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, floats};
 
 /// A feature map laid out as `[n][⌈c/16⌉][h + 2·pad][w + 2·pad][16]`.
 ///
@@ -20,6 +20,10 @@ pub struct BlockedMap {
 
 impl BlockedMap {
     /// A map of zeros of shape `[n, c, h, w]` with a border of `pad` pixels.
+    ///
+    /// # Panics
+    ///
+    /// If memory cannot hold such a map.
     pub fn zeros(dims: [usize; 4], pad: usize) -> Self {
         let mut map = Self::default();
         map.reset(dims, pad);
@@ -30,14 +34,22 @@ impl BlockedMap {
     /// Gives the map another shape, reusing its memory. The border is zero
     /// afterwards, the pixels are unspecified and must be written: every
     /// writer in this crate writes all of them, padding channels included.
+    ///
+    /// # Panics
+    ///
+    /// If memory cannot hold such a map.
     pub fn reset(&mut self, dims: [usize; 4], pad: usize) {
         if self.dims == dims && self.pad == pad {
             return;
         }
+        let [n, c, h, w] = dims;
+        // Everything that is computed from a map's shape later on fits.
+        let side = |length: usize| length.saturating_add(pad.saturating_mul(2));
+        let channels = c.checked_next_multiple_of(BLOCK).unwrap_or(usize::MAX);
+        let size = floats("a map", &[n, channels.max(BLOCK), side(h), side(w)]);
         self.dims = dims;
         self.pad = pad;
-        let images = dims[0];
-        self.data.resize(images * self.image_stride());
+        self.data.resize(if c == 0 { 0 } else { size });
         if pad > 0 {
             self.clear_border();
         }
@@ -115,6 +127,20 @@ impl BlockedMap {
 mod tests {
     use super::*;
     use crate::testing::Rng;
+
+    #[test]
+    fn maps_that_memory_cannot_hold_are_refused() {
+        for (dims, pad) in [
+            ([1 << 60, 16, 1, 1], 0),
+            ([1, usize::MAX, 1, 1], 0),
+            ([0, 16, 1 << 32, 1 << 32], 0),
+            ([1, 1, 1, 1], usize::MAX / 2),
+        ] {
+            let made = std::panic::catch_unwind(|| BlockedMap::zeros(dims, pad));
+            assert!(made.is_err(), "{dims:?} with a border of {pad}");
+        }
+        assert_eq!(BlockedMap::zeros([2, 0, 3, 4], 1).as_slice(), []);
+    }
 
     #[test]
     fn reset_clears_the_border_of_reused_memory() {

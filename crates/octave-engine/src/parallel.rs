@@ -166,6 +166,29 @@ mod tests {
         });
     }
 
+    /// Regions and teams in rayon tasks, of which a waiting thread takes
+    /// others, and in plain threads, all at once.
+    #[test]
+    fn teams_and_regions_of_many_callers_do_not_meet() {
+        use rayon::prelude::*;
+        for threads in [1, 2, 3, 8] {
+            let pool = pool(threads);
+            let call = |caller: usize| match caller % 3 {
+                0 => check(5 + caller % 7),
+                1 => team(|| (0..20).for_each(check)),
+                _ => team(|| for_each(3, |_| check(caller % 5))),
+            };
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| (0..30).for_each(call));
+                }
+                pool.install(|| {
+                    (0..97).into_par_iter().with_max_len(1).for_each(call);
+                });
+            });
+        }
+    }
+
     #[test]
     fn panics_end_a_team() {
         pool(3).install(|| {

@@ -3,6 +3,7 @@
 use crate::BLOCK;
 use crate::buffer::Shared;
 use crate::isa::{Isa, per_isa, simd_kernel};
+use crate::layout::Rows;
 use crate::map::BlockedMap;
 use crate::parallel;
 use crate::simd::Simd;
@@ -62,30 +63,26 @@ unsafe fn pixels_mut<'a>(row: *mut f32, w: usize) -> &'a mut [Pixel] {
 ///
 /// # Safety
 ///
-/// `from` must be valid for the rows, `to` for half as many (rounded up) of
+/// `from` must be valid for `rows` rows of `w` pixels, `to` for half as many (rounded up) of
 /// half the width (rounded up), which nobody else may access.
-#[allow(clippy::too_many_arguments)]
 pub(crate) unsafe fn average_rows(
     isa: Isa,
-    from: *const f32,
-    from_row: usize,
-    rows: usize,
-    w: usize,
-    to: *mut f32,
-    to_row: usize,
+    from: Rows<*const f32>,
+    [rows, w]: [usize; 2],
+    to: Rows<*mut f32>,
     sum: bool,
 ) {
     for y in 0..rows.div_ceil(2) {
         // SAFETY: rows 2y and, where it exists, 2y + 1.
         unsafe {
-            let top = pixels(from.add(2 * y * from_row), w);
+            let top = pixels(from.at.add(2 * y * from.row), w);
             let below = if 2 * y + 1 < rows { w } else { 0 };
-            let bottom = pixels(from.add((2 * y + below.min(1)) * from_row), below);
+            let bottom = pixels(from.at.add((2 * y + below.min(1)) * from.row), below);
             average_row(
                 isa,
                 top,
                 bottom,
-                pixels_mut(to.add(y * to_row), w.div_ceil(2)),
+                pixels_mut(to.at.add(y * to.row), w.div_ceil(2)),
                 sum,
             );
         }
@@ -121,16 +118,14 @@ per_isa! {
 /// rows of `w`; nobody else may access either.
 pub(crate) unsafe fn unpool_rows(
     isa: Isa,
-    from: *mut f32,
-    from_row: usize,
-    fine: usize,
-    w: usize,
+    from: Rows<*mut f32>,
+    [fine, w]: [usize; 2],
     to: *mut f32,
 ) {
     for y in 0..fine {
         // SAFETY: rows y / 2 and y.
         unsafe {
-            let row = from.add(y / 2 * from_row);
+            let row = from.at.add(y / 2 * from.row);
             if y % 2 == 0 {
                 let row = std::slice::from_raw_parts_mut(row, w.div_ceil(2) * BLOCK);
                 spread_rows(isa, row, (fine - y).min(2), w);
@@ -161,11 +156,15 @@ pub fn average_pool2(isa: Isa, from: &BlockedMap, to: &mut BlockedMap) {
         let (i, b) = (job / blocks, job % blocks);
         // SAFETY: plane `b` of image `i` belongs to this job.
         unsafe {
-            let f = source
+            let at = source
                 .get()
                 .add(i * from.image_stride() + b * from.block_stride());
-            let t = target.get().add(i * image + b * block);
-            average_rows(isa, f, from.row_stride(), h, w, t, row, false);
+            let from = Rows {
+                at,
+                row: from.row_stride(),
+            };
+            let at = target.get().add(i * image + b * block);
+            average_rows(isa, from, [h, w], Rows { at, row }, false);
         }
     });
 }

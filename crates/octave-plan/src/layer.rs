@@ -129,13 +129,17 @@ impl<const D: usize> Layer<D> {
         core::array::from_fn(|a| self.dilation[a] * (self.kernel_size[a] - 1) + 1)
     }
 
+    /// The padding with which a convolution with stride 1 keeps the size.
+    pub fn same_at_stride_1(&self) -> [(usize, usize); D] {
+        // At stride 1 it does not depend on the size.
+        self.extent()
+            .map(|extent| crate::same_padding(extent, 1, 1))
+    }
+
     /// The padding of a convolution with stride 1.
     pub fn padding_at_stride_1(&self) -> [(usize, usize); D] {
         match self.padding {
-            // At stride 1 it does not depend on the size.
-            Padding::Same => self
-                .extent()
-                .map(|extent| crate::same_padding(extent, 1, 1)),
+            Padding::Same => self.same_at_stride_1(),
             Padding::Explicit(padding) => padding,
         }
     }

@@ -6,57 +6,10 @@ use burn::{
     tensor::Device,
 };
 
+use octave_plan::{Downsample, Exchange, Layer, Padding, Upsample};
+
 use super::OctConv2d;
-use crate::{
-    ChannelSplit, OctConvError,
-    ops::{OctConvOptions, composed::same_padding},
-};
-
-/// How the H→L path goes down one octave.
-#[derive(Config, Debug, Copy, PartialEq, Eq)]
-pub enum Downsample {
-    /// 2×2 average pooling before the convolution: the paper's choice.
-    Average,
-    /// 2×2 max pooling before the convolution.
-    Max,
-    /// The convolution itself has stride 2. The paper found that this shifts the two frequencies
-    /// against each other (section 3.3).
-    Strided,
-}
-
-/// How the L→H path goes up one octave.
-#[derive(Config, Debug, Copy, PartialEq, Eq)]
-pub enum Upsample {
-    /// Nearest neighbour, after the convolution: the paper's choice.
-    Nearest,
-    /// Bilinear between pixel centres, after the convolution.
-    Bilinear,
-}
-
-/// Which paths exchange information between the frequencies; both, unless for an ablation.
-#[derive(Config, Debug, Copy, PartialEq, Eq)]
-pub enum Exchange {
-    /// H→L and L→H.
-    Both,
-    /// H→L only.
-    HighToLow,
-    /// L→H only.
-    LowToHigh,
-    /// Neither: two independent convolutions.
-    Neither,
-}
-
-impl Exchange {
-    /// Whether the H→L path exists.
-    pub fn has_h2l(self) -> bool {
-        matches!(self, Self::Both | Self::HighToLow)
-    }
-
-    /// Whether the L→H path exists.
-    pub fn has_l2h(self) -> bool {
-        matches!(self, Self::Both | Self::LowToHigh)
-    }
-}
+use crate::{ChannelSplit, OctConvError};
 
 /// Configuration of an [`OctConv2d`], in the manner of Burn's
 /// [`Conv2dConfig`](burn::nn::conv::Conv2dConfig).
@@ -132,7 +85,7 @@ pub(crate) struct Plan {
     pub h2l: bool,
     pub l2h: bool,
     pub l2l: bool,
-    pub options: OctConvOptions,
+    pub layer: octave_plan::Plan<2>,
 }
 
 impl OctConv2dConfig {
@@ -208,7 +161,7 @@ impl OctConv2dConfig {
             l2l: path(input.low, output.low, true),
             input,
             output,
-            options: self.options(),
+            layer: octave_plan::Plan::new(self.layer(input, output), self.exchange),
         };
         self.check_reachable(&plan)?;
         self.check_padding(&plan)?;
@@ -343,10 +296,10 @@ impl OctConv2dConfig {
     }
 
     fn check_padding(&self, plan: &Plan) -> Result<(), OctConvError> {
-        let paths = [plan.h2h, plan.h2l, plan.l2h, plan.l2l];
-        let same = self.same();
-        let padding = plan.options.padding;
-        if padding == same || paths.into_iter().filter(|&p| p).count() == 1 {
+        let layer = &plan.layer;
+        let same = layer.same_at_stride_1();
+        let padding = layer.padding_at_stride_1();
+        if padding == same || layer.paths.len() == 1 {
             return Ok(());
         }
         Err(OctConvError::Padding {
@@ -357,27 +310,26 @@ impl OctConv2dConfig {
         })
     }
 
-    fn options(&self) -> OctConvOptions {
-        OctConvOptions {
+    fn layer(&self, input: ChannelSplit, output: ChannelSplit) -> Layer<2> {
+        Layer {
             stride: self.stride[0],
             strided: self.strided,
             padding: match self.padding {
-                PaddingConfig2d::Same => self.same(),
-                PaddingConfig2d::Valid => [(0, 0); 2],
+                PaddingConfig2d::Same => Padding::Same,
+                PaddingConfig2d::Valid => Padding::Explicit([(0, 0); 2]),
                 PaddingConfig2d::Explicit(top, left, bottom, right) => {
-                    [(top, bottom), (left, right)]
+                    Padding::Explicit([(top, bottom), (left, right)])
                 }
             },
-            same: self.padding == PaddingConfig2d::Same,
             dilation: self.dilation,
+            groups: self.groups,
             downsample: self.downsample,
             upsample: self.upsample,
+            ..Layer::new(
+                [input.high, input.low],
+                [output.high, output.low],
+                self.kernel_size,
+            )
         }
-    }
-
-    /// The padding that keeps the size at stride 1.
-    fn same(&self) -> [(usize, usize); 2] {
-        // At stride 1 the padding does not depend on the size.
-        [0, 1].map(|axis| same_padding(self.kernel_size[axis], self.dilation[axis], 1, 1))
     }
 }

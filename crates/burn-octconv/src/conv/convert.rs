@@ -156,15 +156,15 @@ impl OctConv2d {
                     .reshape([self.output.total()]),
             )
         });
-        let [(top, bottom), (left, right)] = self.options.padding;
+        let [(top, bottom), (left, right)] = self.plan.padding_at_stride_1();
         Conv2d {
             weight: Param::from_tensor(weight),
             bias,
-            stride: [self.options.stride; 2],
+            stride: [self.plan.stride; 2],
             kernel_size: self.kernel_size,
-            dilation: self.options.dilation,
+            dilation: self.plan.dilation,
             groups: self.groups,
-            padding: if self.options.same {
+            padding: if self.plan.padding == octave_plan::Padding::Same {
                 PaddingConfig2d::Same
             } else {
                 PaddingConfig2d::Explicit(top, left, bottom, right)

@@ -132,8 +132,9 @@ impl OctConv2d {
     /// If the norm does not have the channels that the layer reads.
     pub fn fold_input_batch_norm(&self, norm: &OctBatchNorm) -> Option<Self> {
         self.assert_channels(norm, [self.input.high, self.input.low]);
-        let pixelwise = self.kernel_size == [1, 1] && self.options.padding == [(0, 0); 2];
-        let max_pools = self.h2l.is_some() && self.options.downsample == Downsample::Max;
+        let pixelwise =
+            self.kernel_size == [1, 1] && self.plan.padding_at_stride_1() == [(0, 0); 2];
+        let max_pools = self.h2l.is_some() && self.plan.downsample == Downsample::Max;
         if !pixelwise || self.groups > 1 || max_pools {
             return None;
         }

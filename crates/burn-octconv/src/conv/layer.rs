@@ -4,12 +4,13 @@ use burn::{
     module::{Content, DisplaySettings, Module, ModuleDisplay, Param},
     tensor::{Device, Tensor},
 };
+use octave_plan::Padding;
 
 use super::{OctConv2dConfig, Plan};
 use crate::{
     ChannelSplit, Downsample, FeatureError, OctFeatures,
     features::half,
-    ops::{self, OctConvOptions, OctKernels},
+    ops::{self, OctKernels},
 };
 
 /// Octave convolution over a multi-frequency feature map.
@@ -52,9 +53,9 @@ pub struct OctConv2d {
     /// Groups of every path (the number of channels of each, if the layer is depthwise).
     #[module(skip)]
     pub groups: usize,
-    /// Everything else that decides how the layer is computed.
+    /// How the layer is computed, path by path.
     #[module(skip)]
-    pub options: OctConvOptions,
+    pub plan: octave_plan::Plan<2>,
 }
 
 impl OctConv2d {
@@ -95,7 +96,7 @@ impl OctConv2d {
             output: plan.output,
             kernel_size: config.kernel_size,
             groups,
-            options: plan.options,
+            plan: plan.layer,
         }
     }
 
@@ -115,7 +116,7 @@ impl OctConv2d {
     pub fn forward(&self, input: impl Into<OctFeatures>) -> OctFeatures {
         let input = input.into();
         self.check(&input).unwrap_or_else(|e| panic!("{e}"));
-        ops::octconv2d(input, self.kernels(), &self.options)
+        ops::octconv2d(input, self.kernels(), &self.plan)
     }
 
     /// Whether the layer is depthwise: one filter per channel, no exchange paths.
@@ -150,13 +151,14 @@ impl OctConv2d {
     }
 
     fn check_size(&self, size: [usize; 2]) -> Result<(), FeatureError> {
-        let options = &self.options;
-        let high = if options.pools() { half(size) } else { size };
-        let pooled = match options.downsample {
+        let plan = &self.plan;
+        let padding = plan.padding_at_stride_1();
+        let high = if plan.pools() { half(size) } else { size };
+        let pooled = match plan.downsample {
             Downsample::Strided => high,
             Downsample::Average | Downsample::Max => half(high),
         };
-        let extent = [0, 1].map(|a| options.dilation[a] * (self.kernel_size[a] - 1) + 1);
+        let extent = plan.extent();
         for (path, kernel, map) in [
             ("H→H", &self.h2h, high),
             ("H→L", &self.h2l, pooled),
@@ -164,15 +166,15 @@ impl OctConv2d {
             ("L→L", &self.l2l, half(high)),
         ] {
             let fits = |axis: usize| {
-                let (begin, end) = options.padding[axis];
+                let (begin, end) = padding[axis];
                 let padded = map[axis] + begin + end;
-                map[axis] > 0 && (options.same || padded >= extent[axis])
+                map[axis] > 0 && (plan.padding == Padding::Same || padded >= extent[axis])
             };
             if kernel.is_some() && !(fits(0) && fits(1)) {
                 return Err(FeatureError::TooSmall {
                     path,
                     map,
-                    padding: options.padding,
+                    padding,
                     extent,
                 });
             }
@@ -204,8 +206,8 @@ impl ModuleDisplay for OctConv2d {
 
     fn custom_content(&self, content: Content) -> Option<Content> {
         let split = |s: &ChannelSplit| format!("{} ({} high + {} low)", s.total(), s.high, s.low);
-        let options = &self.options;
-        let stride = match (options.stride, options.strided) {
+        let plan = &self.plan;
+        let stride = match (plan.stride, plan.strided) {
             (1, _) => String::from("1"),
             (_, false) => String::from("2 (pooled)"),
             (_, true) => String::from("2 (strided)"),
@@ -215,9 +217,9 @@ impl ModuleDisplay for OctConv2d {
             .add("ch_out", &split(&self.output))
             .add("kernel_size", &format!("{:?}", self.kernel_size))
             .add("stride", &stride)
-            .add("dilation", &format!("{:?}", options.dilation))
+            .add("dilation", &format!("{:?}", plan.dilation))
             .add("groups", &self.groups)
-            .add("padding", &format!("{:?}", options.padding))
+            .add("padding", &format!("{:?}", plan.padding_at_stride_1()))
             .optional()
     }
 }

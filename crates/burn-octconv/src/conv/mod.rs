@@ -3,7 +3,7 @@ mod convert;
 mod fold;
 mod layer;
 
-pub use config::{Downsample, Exchange, OctConv2dConfig, Upsample};
+pub use config::OctConv2dConfig;
 #[cfg(feature = "flex")]
 pub(crate) use fold::Affine;
 pub use fold::fold_batch_norm;

@@ -14,6 +14,7 @@ use octave_engine::{
     affine::AffineWeights,
     conv::{Activation, DepthwiseWeights, Kernel, PackedWeights, StemWeights, panel_width},
 };
+use octave_plan::Padding;
 
 /// The elements of a tensor; `None` unless it is f32 on Flex, outside of autodiff.
 pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Option<Vec<f32>> {
@@ -161,7 +162,7 @@ impl NetworkBuilder {
         layer: &OctConv2d,
         [to_high, to_low]: &mut [Group; 2],
     ) -> Option<SizeId> {
-        let options = &layer.options;
+        let options = &layer.plan;
         let kernels = [&layer.h2h, &layer.h2l, &layer.l2h, &layer.l2l];
         let alone = kernels[1..].iter().all(|kernel| kernel.is_none());
         let resamples =
@@ -250,13 +251,13 @@ impl NetworkBuilder {
             return None;
         }
         let (padding, extent) = layer_padding(layer)?;
-        let strided = layer.options.strided && layer.options.stride == 2;
+        let strided = layer.plan.strided && layer.plan.stride == 2;
         if !keeps_size(extent, padding) || (strided && layer.l2l.is_some()) {
             return None;
         }
         let stride = if strided { 2 } else { 1 };
         let mut size = x.size;
-        if layer.options.stride == 2 {
+        if layer.plan.stride == 2 {
             size = self.size(Size::Half(size));
         }
         let half = self.size(Size::Half(size));
@@ -268,7 +269,7 @@ impl NetworkBuilder {
                 return Some(None);
             };
             let mut from = map?;
-            if layer.options.pools() {
+            if layer.plan.pools() {
                 from = self.pool(from);
             }
             let channels = self.maps[from].channels;
@@ -277,7 +278,7 @@ impl NetworkBuilder {
                 Some(bias) => Some(values(bias.val())?),
                 None => None,
             };
-            let dilation = layer.options.dilation;
+            let dilation = layer.plan.dilation;
             let weights = DepthwiseWeights::new(
                 &weight,
                 channels,
@@ -382,13 +383,14 @@ fn plain(high: Id, size: SizeId) -> OctMap {
 /// Padding at the top and at the left, if that at the end is the same; and the extent of the
 /// kernel.
 fn layer_padding(layer: &OctConv2d) -> Option<([usize; 2], [usize; 2])> {
-    let options = &layer.options;
-    let extent = [0, 1].map(|a| options.dilation[a] * (layer.kernel_size[a] - 1) + 1);
+    let options = &layer.plan;
+    let extent = options.extent();
     // `same` with a strided convolution depends on the size and may pad at the end only.
-    let strided_same = options.same && options.strided && options.stride == 2;
-    let symmetric = options.padding.iter().all(|(begin, end)| begin == end);
+    let strided_same = options.padding == Padding::Same && options.strided && options.stride == 2;
+    let padding = options.padding_at_stride_1();
+    let symmetric = padding.iter().all(|(begin, end)| begin == end);
     let served = symmetric && !(strided_same && extent != [1, 1]);
-    served.then(|| (options.padding.map(|(begin, _)| begin), extent))
+    served.then(|| (padding.map(|(begin, _)| begin), extent))
 }
 
 /// The same for a vanilla convolution without dilation.

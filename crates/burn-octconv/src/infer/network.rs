@@ -1,7 +1,5 @@
 //! A network in its inference form, ready to run.
 
-use std::sync::Mutex;
-
 use burn::{
     nn::Linear,
     tensor::{Tensor, TensorData},
@@ -13,7 +11,7 @@ use super::{
     schedule::Schedule,
 };
 use octave_engine::{
-    BlockedMap, Isa,
+    BlockedMap, Isa, Spares,
     affine::affine,
     conv::{
         Coarse, Depthwise, Kernel, Output, PackedWeights, Product, Source, Stem, depthwise, run,
@@ -35,7 +33,7 @@ pub struct Network {
     /// The map that the head reads.
     result: Id,
     pub(super) classifier: PackedWeights,
-    buffers: Mutex<Vec<Buffers>>,
+    buffers: Spares<Buffers>,
 }
 
 /// Memory of one call.
@@ -81,7 +79,7 @@ impl NetworkBuilder {
             sizes: self.sizes,
             result,
             classifier: PackedWeights::new(isa, classes, &[kernel], bias.as_deref()),
-            buffers: Mutex::default(),
+            buffers: Spares::new(),
         })
     }
 }
@@ -112,32 +110,12 @@ impl Network {
         }
         let device = images.device();
         let images = values(images.clone())?;
-        let mut buffers = self.lend();
-        let classes = self.classifier.c_out();
-        let mut logits = vec![0.0; n * classes];
-        team(|| {
-            self.run(
-                &images,
-                [n, h, w],
-                &sizes,
-                &mut buffers,
-                &mut logits,
-                boundary,
-            );
+        let mut logits = vec![0.0; n * self.classifier.c_out()];
+        self.buffers.lend(|buffers| {
+            team(|| self.run(&images, [n, h, w], &sizes, buffers, &mut logits, boundary));
         });
-        self.buffers
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .push(buffers);
-        Some(Tensor::from_data(
-            TensorData::new(logits, [n, classes]),
-            &device,
-        ))
-    }
-
-    fn lend(&self) -> Buffers {
-        let mut buffers = self.buffers.lock().unwrap_or_else(|e| e.into_inner());
-        buffers.pop().unwrap_or_default()
+        let logits = TensorData::new(logits, [n, self.classifier.c_out()]);
+        Some(Tensor::from_data(logits, &device))
     }
 
     fn input_channels(&self) -> usize {

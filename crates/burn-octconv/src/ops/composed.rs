@@ -2,138 +2,56 @@
 //! differentiated by Burn's autodiff and can be captured as a graph.
 
 use burn::tensor::{Tensor, module::conv2d, ops::ConvOptions};
+use octave_plan::{Path, Plan};
 
-use super::{OctConvOptions, OctKernels, resample};
-use crate::{Downsample, OctFeatures, Upsample, features::half};
+use super::{OctKernels, resample};
+use crate::{Downsample, OctFeatures, Upsample};
 
 /// See [`ops::octconv2d`](super::octconv2d).
-pub fn octconv2d(
-    features: OctFeatures,
-    kernels: OctKernels,
-    options: &OctConvOptions,
-) -> OctFeatures {
-    let full = features.size();
+pub fn octconv2d(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) -> OctFeatures {
+    let size = features.size();
+    let out_size = plan.output_size(size);
     let (high, low) = features.into_parts();
-
-    // With stride 2 the pooled inputs take the place of the inputs, and all convolutions but the
-    // strided ones have stride 1. L→H always reads the low input as it is.
-    let pools = options.pools();
-    let stride = if pools { 1 } else { options.stride };
-    let l2h_input = low.clone();
-    let (high, low) = if pools {
-        (high.map(resample::avg_pool), low.map(resample::avg_pool))
-    } else {
-        (high, low)
+    // Pooled once for all paths that read the pooled map.
+    let group = |x: Option<Tensor<4>>| {
+        let pooled = x.clone().filter(|_| plan.pools()).map(resample::avg_pool);
+        [x, pooled]
     };
+    let inputs = [group(high), group(low)];
 
-    // The first path into an output carries the bias. For L→H that is before the upsampling,
-    // which keeps constants.
-    let (mut bias_high, mut bias_low) = (kernels.bias_high, kernels.bias_low);
-    let conv = |x, kernel, bias, stride| convolve(x, kernel, bias, stride, options);
-    let h2h = high.clone().zip(kernels.h2h);
-    let h2h = h2h.map(|(x, w)| conv(x, w, bias_high.take(), stride));
-    let l2l = low.zip(kernels.l2l);
-    let l2l = l2l.map(|(x, w)| conv(x, w, bias_low.take(), stride));
-    let l2h = l2h_input.zip(kernels.l2h);
-    let l2h = l2h.map(|(x, w)| conv(x, w, bias_high.take(), 1));
-    let h2l = high.zip(kernels.h2l).map(|(x, w)| {
-        let (x, stride) = match options.downsample {
-            Downsample::Average => (resample::avg_pool(x), stride),
-            Downsample::Max => (resample::max_pool(x), stride),
-            Downsample::Strided => (x, 2 * stride),
-        };
-        conv(x, w, bias_low.take(), stride)
-    });
-
-    // What exists at all has the aligned size, except where a single path with a padding of its
-    // own decides the size.
-    let l2h = match (l2h, &h2h) {
-        (Some(y), _) if options.stride == 2 => Some(y),
-        (Some(y), h2h) => {
-            let size = match h2h {
-                Some(h2h) => spatial(h2h),
-                None => upsampled_size(full, spatial(&y)),
-            };
-            Some(match options.upsample {
+    let convolve = |path: &Path, bias: Option<Tensor<1>>| {
+        let x = inputs[path.from][path.pool]
+            .clone()
+            .expect("the group that a path reads");
+        let kernel = kernels.get(path).expect("the kernel of a path").clone();
+        let x = (0..path.down).fold(x, |x, _| match plan.downsample {
+            Downsample::Max => resample::max_pool(x),
+            _ => resample::avg_pool(x),
+        });
+        let groups = x.dims()[1] / kernel.dims()[1];
+        let (stride, padding) = (plan.stride_of(path), plan.padding_of(path, size));
+        let options = ConvOptions::new_with_padding(stride, padding, plan.dilation, groups);
+        let y = conv2d(x, kernel, bias, options);
+        (path.to..path.to + path.up).rev().fold(y, |y, level| {
+            let size = plan.level_size(out_size, level);
+            match plan.upsample {
                 Upsample::Nearest => resample::upsample_nearest(y, size),
                 Upsample::Bilinear => resample::upsample_bilinear(y, size),
-            })
-        }
-        (None, _) => None,
+            }
+        })
     };
-    let high = sum(h2h, l2h);
-    let low = sum(l2l, h2l);
-
-    let size = match (&high, &low) {
-        (Some(high), _) => spatial(high),
-        (None, Some(low)) => {
-            let full = if options.stride == 2 {
-                half(full)
-            } else {
-                full
-            };
-            upsampled_size(full, spatial(low))
-        }
-        (None, None) => panic!("an octave convolution needs at least one path"),
+    // The group's own path carries the bias, or else the first. Upsampling keeps constants.
+    let sum = |to: usize, mut bias: Option<Tensor<1>>| {
+        let own = plan.path(to, to);
+        let others = plan.into_group(to).filter(|path| path.from != to);
+        let parts = own.into_iter().chain(others);
+        parts
+            .map(|path| convolve(path, bias.take()))
+            .reduce(|sum, y| sum + y)
     };
-    OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
-}
-
-/// The full resolution over a low map of size `low`: `full` where the padding keeps sizes, and
-/// twice the low size where it does not (possible with a single path only).
-fn upsampled_size(full: [usize; 2], low: [usize; 2]) -> [usize; 2] {
-    if half(full) == low {
-        full
-    } else {
-        low.map(|s| 2 * s)
-    }
-}
-
-fn spatial(x: &Tensor<4>) -> [usize; 2] {
-    let [_, _, height, width] = x.dims();
-    [height, width]
-}
-
-fn sum(a: Option<Tensor<4>>, b: Option<Tensor<4>>) -> Option<Tensor<4>> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a + b),
-        (a, b) => a.or(b),
-    }
-}
-
-fn convolve(
-    x: Tensor<4>,
-    kernel: Tensor<4>,
-    bias: Option<Tensor<1>>,
-    stride: usize,
-    options: &OctConvOptions,
-) -> Tensor<4> {
-    let [_, channels_per_group, kernel_height, kernel_width] = kernel.dims();
-    let groups = x.dims()[1] / channels_per_group;
-    let padding = if options.same {
-        let [height, width] = spatial(&x);
-        [
-            same_padding(kernel_height, options.dilation[0], stride, height),
-            same_padding(kernel_width, options.dilation[1], stride, width),
-        ]
-    } else {
-        options.padding
-    };
-    let options = ConvOptions::new_with_padding([stride; 2], padding, options.dilation, groups);
-    conv2d(x, kernel, bias, options)
-}
-
-/// Padding `(begin, end)` with which a convolution's output has `⌈size / stride⌉` elements; an
-/// odd remainder goes to the end. The rule of Burn's `PaddingConfig2d::Same`, extended to
-/// dilated kernels.
-pub(crate) fn same_padding(
-    kernel: usize,
-    dilation: usize,
-    stride: usize,
-    size: usize,
-) -> (usize, usize) {
-    let extent = dilation * (kernel - 1) + 1;
-    let covered = (size.div_ceil(stride) - 1) * stride + extent;
-    let total = covered.saturating_sub(size);
-    (total / 2, total - total / 2)
+    let (high, low) = (
+        sum(0, kernels.bias_high.clone()),
+        sum(1, kernels.bias_low.clone()),
+    );
+    OctFeatures::try_new(high, low, out_size).unwrap_or_else(|e| panic!("{e}"))
 }

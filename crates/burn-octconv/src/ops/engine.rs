@@ -2,23 +2,25 @@
 //!
 //! Which form computes a layer is decided on the thread that calls it, at the moment of the call:
 //! the threads that help an engine, and autodiff on its way back, follow what was decided there.
-//! So a setting of the calling thread decides for everything that runs inside of a scope, and for
-//! nothing else.
+//! So a setting of the calling thread decides for everything that runs inside of a scope. It
+//! decides for nothing else because that thread runs nothing else: the engine's `apart` sees to that.
 
 use burn::tensor::Device;
 
-#[cfg(feature = "std")]
+#[cfg(feature = "flex")]
 std::thread_local! {
     /// Whether layers called on this thread may use an engine.
     static ENABLED: core::cell::Cell<bool> = const { core::cell::Cell::new(true) };
 }
 
-/// Runs `work` with everything that this thread calls in it composed from Burn's own operations,
-/// as on a backend without an engine.
+/// Runs `work` with everything that it calls on its thread composed from Burn's own operations, as
+/// on a backend without an engine.
 ///
 /// For measuring what an engine brings, for telling its rounding apart, and for graph capture. The
 /// backward pass of what was computed inside is composed too, wherever it runs; other threads are
-/// not affected. With α = 0 on both sides and a strided convolution this is Burn's
+/// not affected, those of a rayon pool that `work` itself spreads tasks over among them. Within a
+/// task of a rayon pool, `work` runs on a thread of its own, since a worker that waits runs other
+/// tasks in between. With α = 0 on both sides and a strided convolution this is Burn's
 /// [`Conv2d`](burn::nn::conv::Conv2d), bit for bit. Scopes nest, and end also by a panic.
 ///
 /// ```
@@ -31,19 +33,26 @@ std::thread_local! {
 /// let composed = without_engine(|| layer.forward(image.clone()));
 /// assert_eq!(composed.size(), layer.forward(image).size());
 /// ```
-pub fn without_engine<T>(work: impl FnOnce() -> T) -> T {
-    #[cfg(feature = "std")]
-    let _restore = {
-        struct Restore(bool);
-
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                ENABLED.set(self.0);
-            }
-        }
-        Restore(ENABLED.replace(false))
+pub fn without_engine<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    #[cfg(feature = "flex")]
+    let work = || {
+        octave_engine::apart(|| {
+            let _restore = Restore(ENABLED.replace(false));
+            work()
+        })
     };
     work()
+}
+
+/// Sets [`ENABLED`] when dropped, also by a panic.
+#[cfg(feature = "flex")]
+struct Restore(bool);
+
+#[cfg(feature = "flex")]
+impl Drop for Restore {
+    fn drop(&mut self) {
+        ENABLED.set(self.0);
+    }
 }
 
 /// Whether layers on `device` are computed by an engine when this thread calls them: there is one
@@ -51,33 +60,17 @@ pub fn without_engine<T>(work: impl FnOnce() -> T) -> T {
 ///
 /// A layer with options that the engine does not have is composed even so.
 pub fn uses_engine(device: &Device) -> bool {
-    is_enabled() && has_engine(device)
-}
-
-fn is_enabled() -> bool {
-    #[cfg(feature = "std")]
+    #[cfg(feature = "flex")]
     {
-        ENABLED.get()
+        use burn::backend::DispatchDevice;
+        let device = device.clone().without_autodiff();
+        ENABLED.get() && matches!(device.as_dispatch(), DispatchDevice::Flex(_))
     }
-    // Engines need threads, hence std.
-    #[cfg(not(feature = "std"))]
+    #[cfg(not(feature = "flex"))]
     {
+        let _ = device;
         false
     }
-}
-
-#[cfg(feature = "flex")]
-fn has_engine(device: &Device) -> bool {
-    use burn::backend::DispatchDevice;
-    matches!(
-        device.clone().without_autodiff().as_dispatch(),
-        DispatchDevice::Flex(_)
-    )
-}
-
-#[cfg(not(feature = "flex"))]
-fn has_engine(_device: &Device) -> bool {
-    false
 }
 
 #[cfg(all(test, feature = "flex"))]

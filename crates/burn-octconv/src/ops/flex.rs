@@ -14,9 +14,10 @@ use burn::{
     tensor::{DType, Shape, Tensor, TensorData},
 };
 
-use super::{OctConvOptions, OctKernels, uses_engine};
+use super::{OctKernels, uses_engine};
 use crate::{Downsample, OctFeatures, Upsample};
 use octave_engine::train::OctConv;
+use octave_plan::{Padding, Plan};
 
 /// What the engine is to compute, or `None` where it does not apply: on another backend, inside of
 /// [`without_engine`](super::without_engine), in another precision than f32, or with options that
@@ -24,7 +25,7 @@ use octave_engine::train::OctConv;
 pub(super) fn geometry(
     features: &OctFeatures,
     kernels: &OctKernels,
-    options: &OctConvOptions,
+    options: &Plan<2>,
 ) -> Option<OctConv> {
     let present = [&kernels.h2h, &kernels.h2l, &kernels.l2h, &kernels.l2l];
     let tensors = [features.high(), features.low()];
@@ -44,15 +45,15 @@ pub(super) fn geometry(
         return None;
     }
 
-    let [_, _, kernel_height, kernel_width] = present.into_iter().flatten().next()?.dims();
-    let kernel = [kernel_height, kernel_width];
-    let reach = [0, 1].map(|axis| (kernel[axis] - 1) * options.dilation[axis]);
+    let kernel = options.kernel_size;
+    let reach = options.extent().map(|extent| extent - 1);
     // `same` with a strided convolution depends on the size and may pad at the end only.
-    let symmetric = options.padding.iter().all(|(begin, end)| begin == end);
-    if !symmetric || (strided && options.same && reach != [0, 0]) {
+    let padding = options.padding_at_stride_1();
+    let symmetric = padding.iter().all(|(begin, end)| begin == end);
+    if !symmetric || (strided && options.padding == Padding::Same && reach != [0, 0]) {
         return None;
     }
-    let padding = options.padding.map(|(begin, _)| begin);
+    let padding = padding.map(|(begin, _)| begin);
     // A single path from or to the low group may have a padding that changes its size, and then
     // the full resolution is not that of the input.
     let keeps_size = [0, 1].iter().all(|&axis| 2 * padding[axis] == reach[axis]);

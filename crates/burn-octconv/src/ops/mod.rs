@@ -1,6 +1,6 @@
 //! The op boundary: the one place that decides how an octave convolution is computed.
 //!
-//! [`octconv2d`] takes features, kernels and options and may hand them to an engine written for
+//! [`octconv2d`] takes features, kernels and a plan and may hand them to an engine written for
 //! the backend at hand. Where there is none, [`composed::octconv2d`] computes the same from Burn's
 //! primitive operations; it is also the reference that every engine is tested against, and the
 //! form in which graph capture sees the layer. [`without_engine`] asks for it by hand.
@@ -20,7 +20,11 @@ pub use engine::{uses_engine, without_engine};
 use burn::nn::PaddingConfig2d;
 use burn::{nn::conv::Conv2d, tensor::Tensor};
 
-use crate::{Downsample, OctFeatures, Upsample};
+#[cfg(feature = "flex")]
+use octave_plan::{Exchange, Layer, Padding};
+use octave_plan::{Path, Plan};
+
+use crate::OctFeatures;
 #[cfg(feature = "flex")]
 use octave_engine::train::OctConv;
 
@@ -41,35 +45,21 @@ pub struct OctKernels {
     pub bias_low: Option<Tensor<1>>,
 }
 
-/// How an octave convolution is to be computed; the hyper-parameters of the layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OctConvOptions {
-    /// 1 or 2, on both axes.
-    pub stride: usize,
-    /// Whether stride 2 is taken by the convolutions themselves (`true`) or by average-pooling
-    /// both inputs first (`false`, the paper's choice).
-    pub strided: bool,
-    /// Zero padding `[(top, bottom), (left, right)]` of the convolutions with stride 1.
-    pub padding: [(usize, usize); 2],
-    /// Whether strided convolutions choose their own padding, so that the output is
-    /// `⌈input / stride⌉`, as Burn's `PaddingConfig2d::Same` does.
-    pub same: bool,
-    /// Spacing between kernel elements, `[height, width]`.
-    pub dilation: [usize; 2],
-    /// How H→L goes down one octave.
-    pub downsample: Downsample,
-    /// How L→H goes up one octave.
-    pub upsample: Upsample,
-}
-
-impl OctConvOptions {
-    /// Whether both inputs are average-pooled before everything else.
-    pub fn pools(&self) -> bool {
-        self.stride == 2 && !self.strided
+impl OctKernels {
+    /// The kernel of a path.
+    pub fn get(&self, path: &Path) -> Option<&Tensor<4>> {
+        let kernel = match (path.from, path.to) {
+            (0, 0) => &self.h2h,
+            (0, 1) => &self.h2l,
+            (1, 0) => &self.l2h,
+            (1, 1) => &self.l2l,
+            _ => return None,
+        };
+        kernel.as_ref()
     }
 }
 
-/// Computes an octave convolution:
+/// Computes an octave convolution, as `plan` says: the sum of its paths into each output group.
 ///
 /// ```text
 /// Y^H = f(X^H; W^{H→H}) + upsample(f(X^L; W^{L→H}), 2) + b^H
@@ -82,18 +72,14 @@ impl OctConvOptions {
 ///
 /// # Panics
 ///
-/// If the kernels do not fit the features; [`OctConv2d`](crate::OctConv2d) checks this with a
+/// If features or kernels do not fit the plan; [`OctConv2d`](crate::OctConv2d) checks this with a
 /// message of its own.
-pub fn octconv2d(
-    features: OctFeatures,
-    kernels: OctKernels,
-    options: &OctConvOptions,
-) -> OctFeatures {
+pub fn octconv2d(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) -> OctFeatures {
     #[cfg(feature = "flex")]
-    if let Some(geometry) = flex::geometry(&features, &kernels, options) {
+    if let Some(geometry) = flex::geometry(&features, &kernels, plan) {
         return flex::octconv2d(features, kernels, &geometry);
     }
-    composed::octconv2d(features, kernels, options)
+    composed::octconv2d(features, kernels, plan)
 }
 
 /// Computes a vanilla convolution: what [`Conv2d::forward`] computes, by an engine where there is
@@ -113,8 +99,8 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
 /// A convolution as an octave convolution without low frequencies, if the engine computes it.
 #[cfg(feature = "flex")]
 fn by_engine(conv: &Conv2d, x: &Tensor<4>) -> Option<(OctFeatures, OctKernels, OctConv)> {
-    let options = vanilla_options(conv)?;
-    if x.dims()[1] != conv.weight.dims()[1] * conv.groups {
+    let plan = vanilla_plan(conv)?;
+    if x.dims()[1] != plan.input[0] {
         return None;
     }
     let features = OctFeatures::from_high(x.clone());
@@ -123,28 +109,27 @@ fn by_engine(conv: &Conv2d, x: &Tensor<4>) -> Option<(OctFeatures, OctKernels, O
         bias_high: conv.bias.as_ref().map(|bias| bias.val()),
         ..OctKernels::default()
     };
-    let geometry = flex::geometry(&features, &kernels, &options)?;
+    let geometry = flex::geometry(&features, &kernels, &plan)?;
     Some((features, kernels, geometry))
 }
 
-/// The options of a convolution whose stride and padding are alike on both axes and both sides.
+/// The plan of a convolution with an explicit padding and a stride that is alike on both axes.
 #[cfg(feature = "flex")]
-fn vanilla_options(conv: &Conv2d) -> Option<OctConvOptions> {
+fn vanilla_plan(conv: &Conv2d) -> Option<Plan<2>> {
     let [stride, across] = conv.stride;
-    let (padding, same) = match &conv.padding {
-        PaddingConfig2d::Valid => ([(0, 0); 2], false),
-        &PaddingConfig2d::Explicit(top, left, bottom, right) => {
-            ([(top, bottom), (left, right)], false)
-        }
+    let padding = match conv.padding {
+        PaddingConfig2d::Valid => [(0, 0); 2],
+        PaddingConfig2d::Explicit(top, left, bottom, right) => [(top, bottom), (left, right)],
         PaddingConfig2d::Same => return None,
     };
-    (stride == across).then_some(OctConvOptions {
+    let [rows, columns, height, width] = conv.weight.dims();
+    let layer = Layer {
         stride,
-        strided: stride == 2,
-        padding,
-        same,
+        strided: true,
+        padding: Padding::Explicit(padding),
         dilation: conv.dilation,
-        downsample: Downsample::Average,
-        upsample: Upsample::Nearest,
-    })
+        groups: conv.groups,
+        ..Layer::new([columns * conv.groups, 0], [rows, 0], [height, width])
+    };
+    (stride == across).then(|| Plan::new(layer, Exchange::Both))
 }

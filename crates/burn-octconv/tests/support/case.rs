@@ -260,7 +260,7 @@ pub fn as_built(layer: &OctConv2d, input: OctFeatures) -> OctFeatures {
 
 /// By Burn's primitive operations.
 pub fn composed(layer: &OctConv2d, input: OctFeatures) -> OctFeatures {
-    ops::composed::octconv2d(input, layer.kernels(), &layer.options)
+    ops::composed::octconv2d(input, layer.kernels(), &layer.plan)
 }
 
 /// Computes the layer from the values of `inputs`, on the device and in the type of `options`.

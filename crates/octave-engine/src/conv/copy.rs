@@ -1,7 +1,7 @@
 //! Weights between `[c_out, c_in / groups, kh, kw]` and their packed order, a
 //! block of input channels of a panel at a time.
 
-use super::pack::{Kernel, PackedWeights, Panel, SourceShape};
+use super::panel::{Kernel, Panel, SourceShape, Step};
 use crate::BLOCK;
 use crate::isa::Isa;
 use crate::simd::transpose;
@@ -126,24 +126,22 @@ fn pack_whole_transposed(
     true
 }
 
-/// Copies a panel to its rows of `[c_out, c_in / groups, kh, kw]`.
+/// Copies a panel, given by its steps and their weights, to its rows of
+/// `[c_out, c_in / groups, kh, kw]`.
 pub(super) fn unpack_panel(
     isa: Isa,
-    packed: &PackedWeights,
+    c_out: usize,
     shape: &SourceShape,
     panel: &Panel,
+    (steps, weights): (&[Step], &[f32]),
     to: &mut [f32],
 ) {
     let taps = shape.size[0] * shape.size[1];
-    let (ins, outs) = (shape.c_in / shape.groups, packed.c_out() / shape.groups);
+    let (ins, outs) = (shape.c_in / shape.groups, c_out / shape.groups);
     let (width, matrix) = (panel.width, BLOCK * panel.width);
     let rows = to.len() / (ins * taps);
-    for (s, step) in packed.steps()[panel.steps[0].clone()]
-        .iter()
-        .step_by(taps)
-        .enumerate()
-    {
-        let from = &packed.data()[panel.start + s * taps * matrix..][..taps * matrix];
+    for (s, step) in steps.iter().step_by(taps).enumerate() {
+        let from = &weights[s * taps * matrix..][..taps * matrix];
         let first_in = step.block * BLOCK;
         let inputs = (shape.c_in - first_in).min(BLOCK);
         if shape.groups == 1 && inputs == BLOCK && rows == width {

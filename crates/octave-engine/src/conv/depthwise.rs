@@ -4,9 +4,11 @@
 //! row in strips of pixels and multiplies whole vectors of channels.
 
 use super::Activation;
+use super::panel::check_taps;
 use crate::BLOCK;
-use crate::buffer::{Buffer, Shared};
+use crate::buffer::{Buffer, Shared, floats};
 use crate::isa::{Isa, simd_kernel};
+use crate::layout::Rows;
 use crate::map::BlockedMap;
 use crate::parallel;
 use crate::pool::average_rows;
@@ -32,7 +34,8 @@ impl DepthwiseWeights {
     ///
     /// # Panics
     ///
-    /// If the length of the weight or of the bias does not fit.
+    /// If the length of the weight or of the bias does not fit, or the kernel
+    /// has no taps or an extent beyond all memory.
     pub fn new(
         weight: &[f32],
         channels: usize,
@@ -40,10 +43,11 @@ impl DepthwiseWeights {
         dilation: [usize; 2],
         bias: Option<&[f32]>,
     ) -> Self {
-        let taps = size[0] * size[1];
+        check_taps(size, dilation);
+        let taps = floats("a kernel", &size);
         assert_eq!(
             weight.len(),
-            channels * taps,
+            floats("a kernel", &[channels, taps, BLOCK]) / BLOCK,
             "weights of {channels} channels, kernel {size:?}"
         );
         let padded = channels.next_multiple_of(BLOCK);
@@ -150,127 +154,109 @@ pub fn depthwise(isa: Isa, layers: Vec<Depthwise<'_>>) {
     }
     parallel::for_each(jobs.len(), |job| {
         let (layer, j) = jobs[job];
-        prepared[layer].compute(isa, j);
+        // SAFETY: shapes were checked above, and every job comes once.
+        unsafe { prepared[layer].compute(isa, j) };
     });
 }
 
 impl Prepared<'_> {
-    fn compute(&self, isa: Isa, job: usize) {
-        let Depthwise {
-            weights: k, input, ..
-        } = &self.layer;
-        let output = &*self.layer.output;
+    /// Computes some rows of one plane.
+    ///
+    /// # Safety
+    ///
+    /// Shapes must have been checked, and no other thread may do the same job.
+    unsafe fn compute(&self, isa: Isa, job: usize) {
+        let layer = &self.layer;
+        let (weights, input, output) = (layer.weights, layer.input, &*layer.output);
         let (plane, part) = (job / self.chunks, job % self.chunks);
         let (i, b) = (plane / input.blocks(), plane % input.blocks());
         let [_, _, h, w] = output.dims();
         let (first, last) = (part * ROWS, ((part + 1) * ROWS).min(h));
-        let taps = k.size[0] * k.size[1];
-        let [top, left] = self.layer.padding;
+        let taps = self.offsets.len();
+        let [top, left] = layer.padding;
+        let row = input.row_stride();
         let from = input
             .origin_ptr()
             .wrapping_add(i * input.image_stride() + b * input.block_stride())
-            .wrapping_sub(top * input.row_stride() + left * BLOCK);
-        let to = self
-            .out
-            .get()
-            .wrapping_add(i * output.image_stride() + b * output.block_stride());
-        let weights = k.data.as_slice()[b * taps * BLOCK..].as_ptr();
-        let bias = k.bias.as_slice()[b * BLOCK..].as_ptr();
+            .wrapping_sub(top * row + left * BLOCK);
+        let to = Rows {
+            at: self
+                .out
+                .get()
+                .wrapping_add(i * output.image_stride() + b * output.block_stride()),
+            row: output.row_stride(),
+        };
+        let channels = Channels {
+            weights: weights.data.as_slice()[b * taps * BLOCK..].as_ptr(),
+            bias: weights.bias.as_slice()[b * BLOCK..].as_ptr(),
+            offsets: &self.offsets,
+            pixel: layer.stride * BLOCK,
+            bounds: layer.activation.bounds(),
+        };
         for y in first..last {
             // SAFETY: row `y` of this plane is this job's; the input was
             // checked to have the border that the taps reach into.
             unsafe {
-                depthwise_row(
-                    isa,
-                    from.wrapping_add(y * self.layer.stride * input.row_stride()),
-                    self.layer.stride * BLOCK,
-                    weights,
-                    bias,
-                    &self.offsets,
-                    to.wrapping_add(y * output.row_stride()),
-                    w,
-                    self.layer.activation.bounds(),
-                );
+                let from = from.wrapping_add(y * layer.stride * row);
+                depthwise_row(isa, &channels, from, to.at.add(y * to.row), w);
             }
         }
-        if let (Some(p), Some(map)) = (self.pooled, &self.layer.pooled) {
+        if let (Some(p), Some(map)) = (self.pooled, &layer.pooled) {
             let at = i * map.image_stride() + b * map.block_stride() + first / 2 * map.row_stride();
             // SAFETY: rows just written, and the pooled rows of this job.
             unsafe {
-                let from = to.wrapping_add(first * output.row_stride());
-                let to = p.get().wrapping_add(at);
-                average_rows(
-                    isa,
-                    from,
-                    output.row_stride(),
-                    last - first,
-                    w,
-                    to,
-                    map.row_stride(),
-                    false,
-                );
+                let from = Rows {
+                    at: to.at.add(first * to.row).cast_const(),
+                    row: to.row,
+                };
+                let to = Rows {
+                    at: p.get().add(at),
+                    row: map.row_stride(),
+                };
+                average_rows(isa, from, [last - first, w], to, false);
             }
         }
     }
 }
 
+/// What all rows of a channel block share.
+struct Channels<'a> {
+    /// One block per tap.
+    weights: *const f32,
+    bias: *const f32,
+    /// Offset of each tap from the first one.
+    offsets: &'a [usize],
+    /// Floats of the input from one output pixel to the next.
+    pixel: usize,
+    bounds: [f32; 2],
+}
+
 simd_kernel! {
-    /// One row of one channel block.
+    /// One row of `w` pixels of one channel block.
     ///
     /// # Safety
     ///
     /// `from` must be readable at `offset + pixel · x` for all offsets and
-    /// x < w, `weights` for one block per offset, `to` writable for w pixels.
+    /// x < w, the weights for one block per offset, the bias for one, and `to`
+    /// writable for w pixels.
     unsafe fn depthwise_row(
-        from: *const f32, pixel: usize, weights: *const f32, bias: *const f32,
-        offsets: &[usize], to: *mut f32, w: usize, bounds: [f32; 2],
+        channels: &Channels<'_>, from: *const f32, to: *mut f32, w: usize,
     ) = row_with
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn row_with<S: Simd>(
-    from: *const f32,
-    pixel: usize,
-    weights: *const f32,
-    bias: *const f32,
-    offsets: &[usize],
-    to: *mut f32,
-    w: usize,
-    bounds: [f32; 2],
-) {
+unsafe fn row_with<S: Simd>(c: &Channels<'_>, from: *const f32, to: *mut f32, w: usize) {
     for lane in (0..BLOCK).step_by(S::LANES) {
         let mut x = 0;
         // SAFETY: contract of `depthwise_row`; lanes stay inside the pixel.
         unsafe {
-            let (from, weights, bias, to) = (
-                from.add(lane),
-                weights.add(lane),
-                bias.add(lane),
-                to.add(lane),
-            );
+            let (from, to) = (from.add(lane), to.add(lane));
             while x + 7 <= w {
-                strip::<S, 7>(
-                    from.add(x * pixel),
-                    pixel,
-                    weights,
-                    bias,
-                    offsets,
-                    to.add(x * BLOCK),
-                    bounds,
-                );
+                strip::<S, 7>(c, lane, from.add(x * c.pixel), to.add(x * BLOCK));
                 x += 7;
             }
             while x < w {
-                strip::<S, 1>(
-                    from.add(x * pixel),
-                    pixel,
-                    weights,
-                    bias,
-                    offsets,
-                    to.add(x * BLOCK),
-                    bounds,
-                );
+                strip::<S, 1>(c, lane, from.add(x * c.pixel), to.add(x * BLOCK));
                 x += 1;
             }
         }
@@ -280,25 +266,22 @@ unsafe fn row_with<S: Simd>(
 /// `Q` pixels × one vector of channels.
 #[inline(always)]
 unsafe fn strip<S: Simd, const Q: usize>(
+    c: &Channels<'_>,
+    lane: usize,
     from: *const f32,
-    pixel: usize,
-    weights: *const f32,
-    bias: *const f32,
-    offsets: &[usize],
     to: *mut f32,
-    bounds: [f32; 2],
 ) {
     // SAFETY: contract of `depthwise_row`.
     unsafe {
-        let bias = S::load(bias);
+        let bias = S::load(c.bias.add(lane));
         let mut acc = [bias; Q];
-        for (t, &offset) in offsets.iter().enumerate() {
-            let k = S::load(weights.add(t * BLOCK));
+        for (t, &offset) in c.offsets.iter().enumerate() {
+            let k = S::load(c.weights.add(t * BLOCK + lane));
             for (q, a) in acc.iter_mut().enumerate() {
-                *a = S::mul_add(S::load(from.add(offset + q * pixel)), k, *a);
+                *a = S::mul_add(S::load(from.add(offset + q * c.pixel)), k, *a);
             }
         }
-        let [low, high] = [S::splat(&bounds[0]), S::splat(&bounds[1])];
+        let [low, high] = [S::splat(&c.bounds[0]), S::splat(&c.bounds[1])];
         for (q, a) in acc.iter().enumerate() {
             S::store(to.add(q * BLOCK), S::at_most(S::at_least(*a, low), high));
         }

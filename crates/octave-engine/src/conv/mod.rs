@@ -17,6 +17,7 @@ mod copy;
 mod depthwise;
 mod jobs;
 mod pack;
+mod panel;
 mod pass;
 mod prepare;
 mod run;
@@ -24,8 +25,8 @@ mod stem;
 mod tile;
 
 pub use depthwise::{Depthwise, DepthwiseWeights, depthwise};
-pub use pack::panel_width;
-pub use pack::{Kernel, PackedWeights, SourceShape};
+pub use pack::PackedWeights;
+pub use panel::{Kernel, SourceShape, panel_width};
 pub use run::run;
 pub(crate) use run::run_with;
 pub use stem::{Stem, StemWeights};

@@ -1,97 +1,14 @@
-//! Weights in the order in which the kernel reads them.
-//!
-//! A *panel* holds up to 32 output channels. Inside a panel come the *steps*:
-//! one per source, block of 16 input channels and kernel tap, each a matrix of
-//! 16 input channels × panel width. So the kernel reads weights strictly in
-//! sequence, and one vector of them serves a whole tile of pixels.
+//! Weights in the order in which the kernel reads them; see
+//! [`panel`](super::panel).
 
 use std::ops::Range;
 
 use super::copy::{pack_block, unpack_panel};
+use super::panel::{Kernel, PANEL, Panel, SourceShape, Step, panel_width};
 use crate::BLOCK;
-use crate::buffer::{Buffer, Shared};
+use crate::buffer::{Buffer, Shared, floats};
 use crate::isa::Isa;
 use crate::parallel;
-
-/// Output channels of a full panel.
-pub(crate) const PANEL: usize = 32;
-
-/// Width of the panels of a layer. Small groups get narrow ones, which see
-/// fewer channels of other groups, whose weights are zeros.
-pub fn panel_width(c_out: usize, groups: usize) -> usize {
-    if groups > 1 && c_out / groups < PANEL {
-        BLOCK
-    } else {
-        PANEL
-    }
-}
-
-/// The kernel of one source of a product.
-#[derive(Clone, Copy, Debug)]
-pub struct Kernel<'a> {
-    /// Weights `[c_out, c_in / groups, kh, kw]`, contiguous; where
-    /// `transposed`, those of the layer whose gradient is computed,
-    /// `[c_in, c_out / groups, kh, kw]`.
-    pub weight: &'a [f32],
-    /// Channels that the product reads.
-    pub c_in: usize,
-    /// `[kh, kw]`.
-    pub size: [usize; 2],
-    /// Distance between taps, per axis.
-    pub dilation: [usize; 2],
-    /// Groups of channels that do not see each other.
-    pub groups: usize,
-    /// Swap the roles of input and output channels and reverse the taps:
-    /// the kernel of the gradient with respect to the input.
-    pub transposed: bool,
-}
-
-impl<'a> Kernel<'a> {
-    /// A square kernel of `k`×`k`, no dilation, one group.
-    pub fn new(weight: &'a [f32], c_in: usize, k: usize) -> Self {
-        Self {
-            weight,
-            c_in,
-            size: [k, k],
-            dilation: [1, 1],
-            groups: 1,
-            transposed: false,
-        }
-    }
-}
-
-/// One matrix of a panel: 16 input channels × panel width.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Step {
-    pub block: usize,
-    pub tap: [usize; 2],
-}
-
-/// Where a panel lies.
-#[derive(Clone, Debug)]
-pub(crate) struct Panel {
-    /// First output channel.
-    pub first: usize,
-    /// 32 or 16.
-    pub width: usize,
-    /// Offset of its weights, in floats.
-    pub start: usize,
-    /// Steps of each source, in the list of steps.
-    pub steps: Vec<Range<usize>>,
-}
-
-/// What a packed kernel remembers of a source.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SourceShape {
-    /// Input channels.
-    pub c_in: usize,
-    /// `[kh, kw]`.
-    pub size: [usize; 2],
-    /// Distance between taps, per axis.
-    pub dilation: [usize; 2],
-    /// Groups of the convolution.
-    pub groups: usize,
-}
 
 /// Kernels of all sources of a product, and its bias, packed.
 #[derive(Clone, Default)]
@@ -172,29 +89,7 @@ impl PackedWeights {
         self.shapes.clear();
         self.panels.clear();
         self.steps.clear();
-        for k in kernels {
-            let taps = k.size[0] * k.size[1];
-            assert!(
-                k.groups > 0 && k.c_in.is_multiple_of(k.groups) && c_out.is_multiple_of(k.groups),
-                "{} groups do not divide {} input and {c_out} output channels",
-                k.groups,
-                k.c_in
-            );
-            assert_eq!(
-                k.weight.len(),
-                c_out * k.c_in / k.groups * taps,
-                "weights of {} → {c_out} channels, {} groups, {taps} taps",
-                k.c_in,
-                k.groups
-            );
-            let (size, dilation) = (k.size, k.dilation);
-            self.shapes.push(SourceShape {
-                c_in: k.c_in,
-                size,
-                dilation,
-                groups: k.groups,
-            });
-        }
+        self.shapes.extend(kernels.iter().map(|k| k.check(c_out)));
         let mut at = 0;
         for first in (0..c_out).step_by(widest) {
             let width = (c_out - first).next_multiple_of(BLOCK).min(widest);
@@ -221,6 +116,10 @@ impl PackedWeights {
                 }
             }
             let count: usize = ranges.iter().map(Range::len).sum();
+            floats(
+                "packed weights",
+                &[count, c_out.div_ceil(widest), BLOCK, widest],
+            );
             self.panels.push(Panel {
                 first,
                 width,
@@ -261,7 +160,9 @@ impl PackedWeights {
                 let first = to.get().add(panel.first * ins * taps);
                 std::slice::from_raw_parts_mut(first, rows * ins * taps)
             };
-            unpack_panel(isa, self, &shape, panel, to);
+            let steps = &self.steps[panel.steps[0].clone()];
+            let from = &self.data.as_slice()[panel.start..];
+            unpack_panel(isa, self.c_out, &shape, panel, (steps, from), to);
         });
     }
 

@@ -1,6 +1,6 @@
 //! Rows of a panel, tile by tile.
 
-use super::pack::PANEL;
+use super::panel::PANEL;
 use super::prepare::Sum;
 use super::tile::{MAX_SOURCES, Run, Tile, TileFn, TileShape, tile_fn};
 use crate::BLOCK;

@@ -5,7 +5,7 @@ use super::pack::PackedWeights;
 use super::tile::MAX_SOURCES;
 use super::{Output, Product, Source};
 use crate::BLOCK;
-use crate::buffer::Shared;
+use crate::buffer::{Shared, floats};
 use crate::map::BlockedMap;
 
 /// Addresses of a source.
@@ -37,6 +37,17 @@ pub(super) struct Target {
     pub row: usize,
 }
 
+impl Target {
+    /// The same memory from another image, block and row on.
+    pub(super) fn moved(self, image: usize, block: usize, row: usize) -> Self {
+        let at = image * self.image + block * self.block + row * self.row;
+        Self {
+            origin: Shared(self.origin.get().wrapping_add(at)),
+            ..self
+        }
+    }
+}
+
 /// A product, ready to run.
 pub(super) struct Prepared<'a> {
     pub images: usize,
@@ -53,6 +64,9 @@ pub(super) struct Prepared<'a> {
 pub(super) fn prepare(product: Product<'_>) -> Prepared<'_> {
     let [n, h, w] = product.size;
     let c_out = product.weights.c_out();
+    // What is computed from the size later on fits.
+    let elements = |h, w| floats("an output", &[n, c_out.next_multiple_of(BLOCK), h, w]);
+    elements(h, w);
     let mut fine = sum(product.weights, &product.sources, n, h, w);
     fine.bounds = product.activation.bounds();
     let coarse = product.coarse.map(|c| {
@@ -91,14 +105,11 @@ pub(super) fn prepare(product: Product<'_>) -> Prepared<'_> {
             let [mn, mc, mh, mw] = m.dims();
             assert_eq!([mn, mh, mw], [n, h, w], "size of the output map");
             assert!(
-                mc >= first * BLOCK + c_out,
-                "an output map of {mc} channels for {c_out} from {} on",
-                first * BLOCK
+                first <= m.blocks() && mc.saturating_sub(first * BLOCK) >= c_out,
+                "an output map of {mc} channels for {c_out} from block {first} on"
             );
             let origin = m.origin_mut_ptr();
-            let mut t = target(m, origin);
-            t.origin.0 = t.origin.0.wrapping_add(first * t.block);
-            map = Some(t);
+            map = Some(target(m, origin).moved(0, first, 0));
         }
         Output::Planar(y) => {
             assert_eq!(y.len(), n * c_out * h * w, "elements of the output");
@@ -110,6 +121,7 @@ pub(super) fn prepare(product: Product<'_>) -> Prepared<'_> {
                 [h, w],
                 "half the size {fh}×{fw}"
             );
+            elements(fh, fw);
             assert_eq!(y.len(), n * c_out * fh * fw, "elements of the output");
             unpooled = Some((Shared(y.as_mut_ptr()), c_out, [fh, fw]));
         }
@@ -169,10 +181,10 @@ fn sum<'a>(
         assert_eq!(images, n, "images of a source");
         let blocks = k.c_in.div_ceil(BLOCK);
         assert!(
-            s.first_block + blocks <= s.map.blocks(),
-            "a source of {c} channels for {} from {} on",
+            blocks <= s.map.blocks() && s.first_block <= s.map.blocks() - blocks,
+            "a source of {c} channels for {} from block {} on",
             k.c_in,
-            s.first_block * BLOCK
+            s.first_block
         );
         assert!(matches!(s.stride, 1 | 2), "stride {}", s.stride);
         for (axis, (out, size)) in [(h, height), (w, width)].into_iter().enumerate() {

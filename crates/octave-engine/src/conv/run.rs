@@ -8,6 +8,8 @@
 //! so neither the cut nor the number of threads changes a bit of the result.
 
 use std::cell::RefCell;
+use std::ops::Range;
+use std::ptr::null;
 
 use super::Product;
 use super::jobs::{Job, cut};
@@ -16,7 +18,7 @@ use super::prepare::{Prepared, Target, prepare};
 use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::isa::Isa;
-use crate::layout::unpack_plane;
+use crate::layout::{Planar, Rows, unpack_plane};
 use crate::parallel;
 use crate::pool::{average_rows, spread_rows, unpool_rows};
 
@@ -69,144 +71,197 @@ impl Prepared<'_> {
     /// Shapes must have been checked, and no other thread may write the rows
     /// of this job.
     unsafe fn compute(&self, isa: Isa, job: &Job, scratch: &mut Scratch) {
-        let panel = &self.fine.weights.panels()[job.panel];
-        let first_block = panel.first / BLOCK;
-        let panel_blocks = panel.width / BLOCK;
-        let (h, w) = (self.fine.height, self.fine.width);
-        let (images, rows) = (job.images.len(), job.rows.len());
-        let (cw, crows) = (w.div_ceil(2), rows.div_ceil(2));
-        let null = std::ptr::null::<f32>();
-        let mut blocks = Blocks::default();
-
-        let mut coarse_base = null;
-        if let Some((coarse, spread)) = &self.coarse {
-            let block = images * crows * cw * BLOCK;
-            scratch.coarse.resize(panel_blocks * block);
-            let base = scratch.coarse.as_mut_ptr();
-            blocks.coarse = block;
-            let cy = job.rows.start / 2;
-            // SAFETY: the scratch was sized for these rows; sources were
-            // checked in `sum`.
-            unsafe {
-                let distances = Blocks {
-                    out: block,
-                    ..Blocks::default()
-                };
-                coarse.pass(isa, job.panel, false, images * crows, distances, |r| Row {
-                    image: job.images.start + r / crows,
-                    y: cy + r % crows,
-                    out: base.add(r * cw * BLOCK),
-                    residual: null,
-                    coarse: null,
-                });
-                if *spread {
-                    for r in 0..panel_blocks * images * crows {
-                        let row = base.add(r * cw * BLOCK);
-                        let row = std::slice::from_raw_parts_mut(row, cw * BLOCK);
-                        let under = (h - 2 * (cy + r % crows)).min(2);
-                        spread_rows(isa, row, under, w);
-                    }
-                }
-            }
-            coarse_base = base.cast_const();
-        }
-
-        // Fine rows go straight to the map, or to the scratch if what is
-        // wanted is something else.
-        let out = match self.map {
-            Some(map) => {
-                let at = job.images.start * map.image
-                    + first_block * map.block
-                    + job.rows.start * map.row;
-                Target {
-                    origin: Shared(map.origin.get().wrapping_add(at)),
-                    ..map
-                }
-            }
-            None => {
-                let image = rows * w * BLOCK;
-                scratch.fine.resize(panel_blocks * images * image);
-                let origin = Shared(scratch.fine.as_mut_ptr());
-                Target {
-                    origin,
-                    image,
-                    block: images * image,
-                    row: w * BLOCK,
-                }
-            }
-        };
-        blocks.out = out.block;
-        let residual = self.residual.map(|r| {
-            let at = job.images.start * r.image + first_block * r.block + job.rows.start * r.row;
-            Target {
-                origin: Shared(r.origin.get().wrapping_add(at)),
-                ..r
-            }
-        });
-        blocks.residual = residual.map_or(0, |r| r.block);
-        // SAFETY: all addresses are pixels of rows of this job.
+        // SAFETY: contract of this function, for all steps.
         unsafe {
-            self.fine
-                .pass(isa, job.panel, true, images * rows, blocks, |r| {
-                    let (i, y) = (r / rows, r % rows);
-                    Row {
-                        image: job.images.start + i,
-                        y: job.rows.start + y,
-                        out: out.origin.get().add(i * out.image + y * out.row),
-                        residual: residual.map_or(null, |t| {
-                            t.origin.get().add(i * t.image + y * t.row).cast_const()
-                        }),
-                        coarse: if coarse_base.is_null() {
-                            null
-                        } else {
-                            coarse_base.add((i * crows + y / 2) * cw * BLOCK)
-                        },
-                    }
-                });
-        }
-
-        for b in 0..panel_blocks {
-            for i in 0..images {
-                let image = job.images.start + i;
-                // SAFETY: plane `b` of image `i` of the rows just written.
-                let from = unsafe { out.origin.get().add(b * out.block + i * out.image) };
-                if let Some(p) = self.pooled {
-                    let at =
-                        image * p.image + (first_block + b) * p.block + job.rows.start / 2 * p.row;
-                    // SAFETY: the pooled rows belong to this job, which starts
-                    // at an even row.
-                    unsafe {
-                        let to = p.origin.get().add(at);
-                        average_rows(isa, from, out.row, rows, w, to, p.row, false);
-                    }
-                }
-                if let Some((y, c_out, [fh, fw])) = self.unpooled {
-                    let channel = (first_block + b) * BLOCK;
-                    let first = 2 * job.rows.start;
-                    let count = (2 * rows).min(fh - first);
-                    scratch.unpooled.resize(count * fw * BLOCK);
-                    let at = (image * c_out + channel) * fh * fw + first * fw;
-                    let channels = (c_out - channel).min(BLOCK);
-                    // SAFETY: these rows of these channels belong to this job,
-                    // the scratch to this thread.
-                    unsafe {
-                        let wide = scratch.unpooled.as_mut_ptr();
-                        unpool_rows(isa, from, out.row, count, fw, wide);
-                        let to = y.get().add(at);
-                        unpack_plane(isa, wide, count, fw, fw * BLOCK, to, fh * fw, channels);
-                    }
-                }
-                if let Some((y, c_out)) = self.planar {
-                    let channel = (first_block + b) * BLOCK;
-                    let at = (image * c_out + channel) * h * w + job.rows.start * w;
-                    let channels = (c_out - channel).min(BLOCK);
-                    // SAFETY: these rows of these channels belong to this job.
-                    unsafe {
-                        let to = y.get().add(at);
-                        unpack_plane(isa, from, rows, w, out.row, to, h * w, channels);
-                    }
+            let coarse = self.coarse_rows(isa, job, &mut scratch.coarse);
+            let out = self.destination(job, &mut scratch.fine);
+            self.fine_rows(isa, job, out, coarse);
+            let panel = &self.fine.weights.panels()[job.panel];
+            for block in 0..panel.width / BLOCK {
+                for image in 0..job.images.len() {
+                    let from = out.moved(image, block, 0).origin.get();
+                    let from = Rows {
+                        at: from,
+                        row: out.row,
+                    };
+                    let plane = Plane {
+                        image: job.images.start + image,
+                        block: panel.first / BLOCK + block,
+                        rows: job.rows.clone(),
+                    };
+                    self.read_again(isa, &plane, from, &mut scratch.unpooled);
                 }
             }
         }
     }
+
+    /// Computes the rows of the coarse sum that this job needs.
+    ///
+    /// # Safety
+    ///
+    /// Contract of [`compute`](Self::compute).
+    unsafe fn coarse_rows(&self, isa: Isa, job: &Job, scratch: &mut Buffer) -> Option<Target> {
+        let (coarse, spread) = self.coarse.as_ref()?;
+        let (h, w) = (self.fine.height, self.fine.width);
+        let blocks = self.fine.weights.panels()[job.panel].width / BLOCK;
+        let (images, rows) = (job.images.len(), job.rows.len().div_ceil(2));
+        let row = w.div_ceil(2) * BLOCK;
+        scratch.resize(blocks * images * rows * row);
+        let base = scratch.as_mut_ptr();
+        let first = job.rows.start / 2;
+        let distances = Blocks {
+            out: images * rows * row,
+            ..Blocks::default()
+        };
+        // SAFETY: the scratch was sized for these rows; sources were checked
+        // in `sum`.
+        unsafe {
+            coarse.pass(isa, job.panel, false, images * rows, distances, |r| Row {
+                image: job.images.start + r / rows,
+                y: first + r % rows,
+                out: base.add(r * row),
+                residual: null(),
+                coarse: null(),
+            });
+            if *spread {
+                for r in 0..blocks * images * rows {
+                    let pixels = std::slice::from_raw_parts_mut(base.add(r * row), row);
+                    let under = (h - 2 * (first + r % rows)).min(2);
+                    spread_rows(isa, pixels, under, w);
+                }
+            }
+        }
+        Some(Target {
+            origin: Shared(base),
+            image: rows * row,
+            block: images * rows * row,
+            row,
+        })
+    }
+
+    /// Where the fine rows go: straight to the map, or to the scratch if what
+    /// is wanted is something else.
+    fn destination(&self, job: &Job, scratch: &mut Buffer) -> Target {
+        let panel = &self.fine.weights.panels()[job.panel];
+        if let Some(map) = self.map {
+            return map.moved(job.images.start, panel.first / BLOCK, job.rows.start);
+        }
+        let row = self.fine.width * BLOCK;
+        let (images, image) = (job.images.len(), job.rows.len() * row);
+        scratch.resize(panel.width / BLOCK * images * image);
+        Target {
+            origin: Shared(scratch.as_mut_ptr()),
+            image,
+            block: images * image,
+            row,
+        }
+    }
+
+    /// Computes the fine rows, and adds the residual and the coarse rows.
+    ///
+    /// # Safety
+    ///
+    /// Contract of [`compute`](Self::compute).
+    unsafe fn fine_rows(&self, isa: Isa, job: &Job, out: Target, coarse: Option<Target>) {
+        let first_block = self.fine.weights.panels()[job.panel].first / BLOCK;
+        let (images, rows) = (job.images.len(), job.rows.len());
+        let residual = self
+            .residual
+            .map(|map| map.moved(job.images.start, first_block, job.rows.start));
+        let distances = Blocks {
+            out: out.block,
+            residual: residual.map_or(0, |map| map.block),
+            coarse: coarse.map_or(0, |map| map.block),
+        };
+        let read = |map: Option<Target>, image, row| {
+            map.map_or(null(), |map| map.moved(image, 0, row).origin.get())
+        };
+        // SAFETY: all addresses are pixels of rows of this job.
+        unsafe {
+            self.fine
+                .pass(isa, job.panel, true, images * rows, distances, |r| {
+                    let (image, y) = (r / rows, r % rows);
+                    Row {
+                        image: job.images.start + image,
+                        y: job.rows.start + y,
+                        out: out.moved(image, 0, y).origin.get(),
+                        residual: read(residual, image, y),
+                        coarse: read(coarse, image, y / 2),
+                    }
+                });
+        }
+    }
+
+    /// Whatever reads the rows of a plane again while they are in the cache.
+    ///
+    /// # Safety
+    ///
+    /// Contract of [`compute`](Self::compute); `from` must be the rows of this
+    /// plane, just written.
+    unsafe fn read_again(
+        &self,
+        isa: Isa,
+        plane: &Plane,
+        from: Rows<*mut f32>,
+        scratch: &mut Buffer,
+    ) {
+        let Plane { image, block, .. } = *plane;
+        let (h, w) = (self.fine.height, self.fine.width);
+        let (first, rows) = (plane.rows.start, plane.rows.len());
+        let written = Rows {
+            at: from.at.cast_const(),
+            row: from.row,
+        };
+        let planes = |c_out: usize| (c_out - block * BLOCK).min(BLOCK);
+        if let Some(map) = self.pooled {
+            let to = map.moved(image, block, first / 2);
+            let to = Rows {
+                at: to.origin.get(),
+                row: to.row,
+            };
+            // SAFETY: the pooled rows belong to this job, which starts at an
+            // even row.
+            unsafe { average_rows(isa, written, [rows, w], to, false) };
+        }
+        if let Some((y, c_out, [fh, fw])) = self.unpooled {
+            let count = (2 * rows).min(fh - 2 * first);
+            scratch.resize(count * fw * BLOCK);
+            let at = (image * c_out + block * BLOCK) * fh * fw + 2 * first * fw;
+            // SAFETY: these rows of these channels belong to this job, the
+            // scratch to this thread.
+            unsafe {
+                let wide = scratch.as_mut_ptr();
+                unpool_rows(isa, from, [count, fw], wide);
+                let wide = Rows {
+                    at: wide.cast_const(),
+                    row: fw * BLOCK,
+                };
+                let to = Planar {
+                    at: y.get().add(at),
+                    plane: fh * fw,
+                    channels: planes(c_out),
+                };
+                unpack_plane(isa, wide, to, [count, fw]);
+            }
+        }
+        if let Some((y, c_out)) = self.planar {
+            let at = (image * c_out + block * BLOCK) * h * w + first * w;
+            // SAFETY: these rows of these channels belong to this job.
+            unsafe {
+                let to = Planar {
+                    at: y.get().add(at),
+                    plane: h * w,
+                    channels: planes(c_out),
+                };
+                unpack_plane(isa, written, to, [rows, w]);
+            }
+        }
+    }
+}
+
+/// Rows of one channel block of one image.
+struct Plane {
+    image: usize,
+    block: usize,
+    rows: Range<usize>,
 }

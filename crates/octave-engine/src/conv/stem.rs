@@ -7,13 +7,15 @@
 //! rows of its result at a time: the full-size map is never written.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::Activation;
-use super::pack::PANEL;
+use super::panel::{PANEL, check_taps};
 use super::tile::{MAX_SOURCES, Run, Tile, TileShape, tile_fn};
 use crate::BLOCK;
-use crate::buffer::{Buffer, Shared};
+use crate::buffer::{Buffer, Shared, floats};
 use crate::isa::Isa;
+use crate::layout::Rows;
 use crate::map::BlockedMap;
 use crate::parallel;
 use crate::pool::max_row;
@@ -65,10 +67,11 @@ impl StemWeights {
         size: [usize; 2],
         bias: Option<&[f32]>,
     ) {
-        let taps = c_in * size[0] * size[1];
+        check_taps(size, [1, 1]);
+        let taps = floats("a kernel", &[c_in, size[0], size[1]]);
         assert_eq!(
             weight.len(),
-            c_out * taps,
+            floats("a kernel", &[c_out, taps, PANEL]) / PANEL,
             "weights of {c_in} → {c_out} channels, kernel {size:?}"
         );
         (self.c_in, self.c_out, self.size) = (c_in, c_out, size);
@@ -120,8 +123,10 @@ thread_local! {
 impl Stem<'_> {
     /// Height and width of the convolution's result, before pooling.
     fn conv_size(&self) -> [usize; 2] {
+        assert!(matches!(self.stride, 1 | 2), "stride {}", self.stride);
         [0, 1].map(|a| {
-            let padded = self.size[1 + a] + 2 * self.padding[a];
+            let padding = floats("a padding", &[self.padding[a], 2]);
+            let padded = self.size[1 + a].saturating_add(padding);
             assert!(
                 padded >= self.weights.size[a],
                 "a kernel larger than its input"
@@ -146,110 +151,119 @@ impl Stem<'_> {
     pub fn run(&self, isa: Isa, to: &mut BlockedMap) {
         let [n, h, w] = self.size;
         let c_in = self.weights.c_in;
-        assert_eq!(self.input.len(), n * c_in * h * w, "elements of the input");
+        assert_eq!(
+            self.input.len(),
+            floats("an input", &[n, c_in, h, w]),
+            "elements of the input"
+        );
         assert_eq!(to.dims(), self.out_dims(), "shape of the output");
-        assert!(matches!(self.stride, 1 | 2), "stride {}", self.stride);
         let out_h = to.dims()[2];
         let chunk = if self.max_pool { 7 } else { 8 };
         let chunks = out_h.div_ceil(chunk);
-        let (image, block, row) = (to.image_stride(), to.block_stride(), to.row_stride());
+        let image = to.image_stride();
+        let (block, row) = (to.block_stride(), to.row_stride());
         let origin = Shared(to.origin_mut_ptr());
         parallel::for_each(n * chunks, |job| {
             let (i, first) = (job / chunks, job % chunks * chunk);
-            let last = (first + chunk).min(out_h);
+            let rows = first..(first + chunk).min(out_h);
             SCRATCH.with_borrow_mut(|scratch| {
-                // SAFETY: rows `first..last` of image `i`, of all blocks, are
-                // this job's; the shape of the map was checked.
+                // SAFETY: these rows of image `i`, of all blocks, are this
+                // job's; the shape of the map was checked.
                 unsafe {
-                    let to = origin.get().add(i * image);
-                    self.compute(isa, i, first, last, to, block, row, scratch);
+                    let at = origin.get().add(i * image);
+                    self.compute(isa, i, rows, (Rows { at, row }, block), scratch);
                 }
             });
         });
     }
 
-    /// Rows `first..last` of the output of image `i`.
+    /// The `rows` of the output of image `i`.
     ///
     /// # Safety
     ///
-    /// `to` must be pixel (0, 0) of that image, and the rows nobody else's.
-    #[allow(clippy::too_many_arguments)]
+    /// `to` must be the rows of that image, their blocks `block` floats apart,
+    /// and those rows nobody else's.
     unsafe fn compute(
         &self,
         isa: Isa,
         i: usize,
-        first: usize,
-        last: usize,
-        to: *mut f32,
-        block: usize,
-        row: usize,
+        rows: Range<usize>,
+        (to, block): (Rows<*mut f32>, usize),
         scratch: &mut Scratch,
     ) {
         let [conv_h, conv_w] = self.conv_size();
         // Rows of the convolution that are needed.
-        let (begin, end) = if self.max_pool {
-            ((2 * first).saturating_sub(1), (2 * last).min(conv_h))
+        let needed = if self.max_pool {
+            (2 * rows.start).saturating_sub(1)..(2 * rows.end).min(conv_h)
         } else {
-            (first, last)
+            rows.clone()
         };
-        let patch = self.copy_rows(i, begin, end, &mut scratch.input);
-        let c_out = self.weights.c_out;
+        let begin = needed.start;
+        let patch = self.copy_rows(i, needed, &mut scratch.input);
         let ring = conv_w * BLOCK;
         scratch.rows.resize(3 * 2 * ring);
-        let rows = scratch.rows.as_mut_ptr();
-        for (p, channel) in (0..c_out).step_by(PANEL).enumerate() {
-            let blocks = (c_out - channel).div_ceil(BLOCK).min(PANEL / BLOCK);
-            let mut done = begin;
-            for y in first..last {
-                if !self.max_pool {
-                    // SAFETY: row `y` is this job's.
-                    unsafe {
-                        let out = to.add(2 * p * block + y * row);
-                        self.row(isa, &patch, p, blocks, y - begin, out, block);
-                    }
-                    continue;
+        let lines = scratch.rows.as_mut_ptr();
+        for channel in (0..self.weights.c_out).step_by(PANEL) {
+            let panel = Panel {
+                channel,
+                blocks: (self.weights.c_out - channel)
+                    .div_ceil(BLOCK)
+                    .min(PANEL / BLOCK),
+            };
+            // SAFETY: these rows of this panel are this job's.
+            let out = |y: usize| unsafe { to.at.add(channel / BLOCK * block + y * to.row) };
+            if !self.max_pool {
+                for y in rows.clone() {
+                    // SAFETY: as above.
+                    unsafe { self.row(isa, &patch, &panel, y - begin, (out(y), block)) };
                 }
-                let lines = (2 * y).saturating_sub(1)..(2 * y + 2).min(conv_h);
-                while done < lines.end {
+                continue;
+            }
+            let mut done = begin;
+            for y in rows.clone() {
+                let under = (2 * y).saturating_sub(1)..(2 * y + 2).min(conv_h);
+                while done < under.end {
                     // SAFETY: the ring holds three rows of two blocks.
                     unsafe {
-                        let out = rows.add(done % 3 * ring);
-                        self.row(isa, &patch, p, blocks, done - begin, out, 3 * ring);
+                        let line = (lines.add(done % 3 * ring), 3 * ring);
+                        self.row(isa, &patch, &panel, done - begin, line);
                     }
                     done += 1;
                 }
-                for b in 0..blocks {
+                let middle = (under.start + 1).min(under.end - 1);
+                for b in 0..panel.blocks {
                     // SAFETY: the last three rows are in the ring; row `y` of
-                    // block `2p + b` is this job's.
+                    // block `b` of the panel is this job's.
                     unsafe {
-                        let line = |y: usize| rows.add((b * 3 + y % 3) * ring).cast_const();
-                        let middle = (lines.start + 1).min(lines.end - 1);
-                        let sources = [line(lines.start), line(middle), line(lines.end - 1)];
-                        max_row(isa, &sources, conv_w, to.add((2 * p + b) * block + y * row));
+                        let line = |y: usize| lines.add((b * 3 + y % 3) * ring).cast_const();
+                        let sources = [under.start, middle, under.end - 1].map(line);
+                        max_row(isa, &sources, conv_w, out(y).add(b * block));
                     }
                 }
             }
         }
     }
 
-    /// Copies the input rows under the rows `begin..end` of the result,
+    /// Copies the input rows under the rows `of` the convolution's result,
     /// padded with zeros.
-    fn copy_rows<'a>(&self, i: usize, begin: usize, end: usize, to: &'a mut Buffer) -> Patch<'a> {
+    fn copy_rows<'a>(&self, i: usize, of: Range<usize>, to: &'a mut Buffer) -> Patch<'a> {
         let [_, h, w] = self.size;
         let [kh, kw] = self.weights.size;
         let [conv_h, conv_w] = self.conv_size();
-        debug_assert!(begin < end && end <= conv_h);
-        let rows = (end - begin - 1) * self.stride + kh;
+        debug_assert!(of.start < of.end && of.end <= conv_h);
+        let rows = (of.len() - 1) * self.stride + kh;
         let width = (conv_w - 1) * self.stride + kw;
         let c_in = self.weights.c_in;
-        to.resize(c_in * rows * width);
+        let size = floats("the rows under a job", &[c_in, rows, width]);
+        assert!(u32::try_from(size).is_ok(), "rows of {size} floats");
+        to.resize(size);
         let patch = to.as_mut_slice();
         let left = self.padding[1];
         let count = w.min(width - left.min(width));
         for c in 0..c_in {
             for r in 0..rows {
                 let line = &mut patch[(c * rows + r) * width..][..width];
-                let y = (begin * self.stride + r).wrapping_sub(self.padding[0]);
+                let y = (of.start * self.stride + r).wrapping_sub(self.padding[0]);
                 if y < h {
                     line[..left].fill(0.0);
                     let from = ((i * c_in + c) * h + y) * w;
@@ -274,28 +288,26 @@ impl Stem<'_> {
     ///
     /// # Safety
     ///
-    /// `out` must be writable for `blocks` rows of the result, `out_block`
-    /// floats apart.
-    #[allow(clippy::too_many_arguments)]
+    /// `out` must be writable for a row of each block of the panel,
+    /// `out_block` floats apart.
     unsafe fn row(
         &self,
         isa: Isa,
         patch: &Patch<'_>,
-        panel: usize,
-        blocks: usize,
+        panel: &Panel,
         y: usize,
-        out: *mut f32,
-        out_block: usize,
+        (out, out_block): (*mut f32, usize),
     ) {
         let [kh, kw] = self.weights.size;
         let [_, conv_w] = self.conv_size();
         let c_in = self.weights.c_in;
-        let shape = TileShape::new(isa, blocks * BLOCK);
+        let width = panel.blocks * BLOCK;
+        let shape = TileShape::new(isa, width);
         let segments = conv_w.div_ceil(shape.pixels);
         let (base, longer) = (conv_w / segments, conv_w % segments);
-        let weights = &self.weights.data.as_slice()[panel * c_in * kh * kw * PANEL..];
-        let bias = &self.weights.bias.as_slice()[panel * PANEL..];
-        for channel in (0..blocks * BLOCK).step_by(shape.channels) {
+        let weights = &self.weights.data.as_slice()[panel.channel * c_in * kh * kw..];
+        let bias = &self.weights.bias.as_slice()[panel.channel..];
+        for channel in (0..width).step_by(shape.channels) {
             let mut x = 0;
             for segment in 0..segments {
                 let pixels = base + usize::from(segment < longer);
@@ -326,11 +338,18 @@ impl Stem<'_> {
                 };
                 // SAFETY: the patch was cut for these rows; the output is the
                 // caller's.
-                unsafe { tile_fn(isa, blocks * BLOCK, true, 1, pixels)(&tile) };
+                unsafe { tile_fn(isa, width, true, 1, pixels)(&tile) };
                 x += pixels;
             }
         }
     }
+}
+
+/// Output channels that are computed together.
+struct Panel {
+    /// The first one.
+    channel: usize,
+    blocks: usize,
 }
 
 /// Padded input rows of a job.

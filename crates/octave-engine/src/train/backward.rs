@@ -22,7 +22,7 @@
 
 use super::forward::inputs;
 use super::intake::{Intake, intake};
-use super::weight_grad::{Input, WeightGrad, bias_grad};
+use super::weight_grad::{Reading, WeightGrad, bias_grad};
 use super::{OctConv, OctWeights, Workspace, images_of, strided};
 use crate::conv::{Coarse, Kernel, Output, PackedWeights, Product, Source, panel_width, run_with};
 use crate::isa::Isa;
@@ -227,31 +227,25 @@ pub fn octconv2d_backward(
             .zip(wanted)
             .filter(|(_, wanted)| wanted.0)
             .map(|((acc, (x, dy)), _)| {
-                let input = Input::blocked(x, stride, conv.padding, conv.dilation);
-                WeightGrad::new(acc, input, dy)
+                let padding = conv.padding;
+                WeightGrad::new(acc, x, Reading { stride, padding }, dy)
             })
             .collect();
         let jobs: usize = grads.iter().map(WeightGrad::jobs).sum();
         let weight_job = |mut job: usize| {
             for grad in &grads {
                 if job < grad.jobs() {
-                    return grad.run(isa, job);
+                    // SAFETY: every job of the region comes once.
+                    return unsafe { grad.run(isa, job) };
                 }
                 job -= grad.jobs();
             }
         };
         match phases {
             Some(dx) => {
-                strided::input_grad(
-                    isa,
-                    conv,
-                    hh.unwrap(),
-                    dyh,
-                    dx,
-                    &mut ws.stem,
-                    jobs,
-                    weight_job,
-                );
+                let weight = hh.expect("a kernel");
+                let others = (jobs, weight_job);
+                strided::input_grad(isa, conv, weight, dyh, dx, &mut ws.stem, others);
             }
             None => run_with(isa, products, jobs, weight_job),
         }

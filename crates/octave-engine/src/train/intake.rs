@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::isa::Isa;
-use crate::layout::pack_plane;
+use crate::layout::{Planar, Rows, pack_plane};
 use crate::map::BlockedMap;
 use crate::parallel;
 use crate::pool::average_rows;
@@ -122,6 +122,11 @@ impl Prepared {
                 map.row,
             )
         };
+        let read = |at: *mut f32, row| Rows {
+            at: at.cast_const(),
+            row,
+        };
+        let write = |(at, row)| Rows { at, row };
         let [spare, spare_half] = scratch;
         let (full, row) = match self.maps[0] {
             Some(map) => plane(map),
@@ -136,7 +141,13 @@ impl Prepared {
                 .from
                 .get()
                 .add(((first + image) * c + block * BLOCK) * h * w);
-            pack_plane(isa, from, h * w, channels, full, h, w, row);
+            let (at, plane) = (from, h * w);
+            let from = Planar {
+                at,
+                plane,
+                channels,
+            };
+            pack_plane(isa, from, Rows { at: full, row }, [h, w]);
         }
         let (h2, w2) = (h.div_ceil(2), w.div_ceil(2));
         let half = match (self.maps[1], self.maps[2]) {
@@ -148,11 +159,11 @@ impl Prepared {
             (None, None) => return,
         };
         // SAFETY: as above.
-        unsafe { average_rows(isa, full, row, h, w, half.0, half.1, self.sum) };
+        unsafe { average_rows(isa, read(full, row), [h, w], write(half), self.sum) };
         if let Some(map) = self.maps[2] {
-            let (quarter, row) = plane(map);
+            let half = read(half.0, half.1);
             // SAFETY: as above.
-            unsafe { average_rows(isa, half.0, half.1, h2, w2, quarter, row, self.sum) };
+            unsafe { average_rows(isa, half, [h2, w2], write(plane(map)), self.sum) };
         }
     }
 }

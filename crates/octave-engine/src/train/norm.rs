@@ -13,11 +13,11 @@
 
 mod pooled;
 
-pub use pooled::Pool;
+pub use pooled::{ForwardPooled, Pool};
 
 use std::ops::Range;
 
-use crate::buffer::Shared;
+use crate::buffer::{Shared, floats};
 use crate::isa::{Isa, per_isa};
 use crate::parallel;
 
@@ -113,11 +113,20 @@ per_isa! {
     }
 }
 
+/// What becomes of a channel: (x − mean) · scale + shift.
+#[derive(Clone, Copy)]
+struct Affine {
+    mean: f32,
+    scale: f32,
+    shift: f32,
+}
+
 per_isa! {
     /// y = (x − mean) · scale + shift \[+ residual\], within `bounds`.
     fn apply(
-        x: &[f32], residual: Residual<'_>, mean: f32, scale: f32, shift: f32, bounds: [f32; 2], y: &mut [f32],
+        x: &[f32], affine: Affine, residual: Residual<'_>, bounds: [f32; 2], y: &mut [f32],
     ) {
+        let Affine { mean, scale, shift } = affine;
         // Comparisons written so that a NaN stays.
         let bound = |v: f32| {
             let v = if v < bounds[0] { bounds[0] } else { v };
@@ -216,14 +225,10 @@ impl Planes {
 
 impl Norm<'_> {
     fn check(&self, lengths: &[usize]) {
-        let [n, c, pixels] = self.dims;
+        let [_, c, _] = self.dims;
+        let elements = floats("a tensor", &self.dims);
         for len in lengths {
-            assert_eq!(
-                *len,
-                n * c * pixels,
-                "elements of a tensor of {:?}",
-                self.dims
-            );
+            assert_eq!(*len, elements, "elements of a tensor of {:?}", self.dims);
         }
         assert_eq!(
             [self.gamma.len(), self.beta.len()],
@@ -260,26 +265,24 @@ impl Norm<'_> {
             self.check(&[r.len()]);
         }
         let y = Planes::new(y);
-        self.go(isa, x, statistics, |p, mean, scale, shift| {
+        self.go(isa, x, statistics, |p, affine| {
             // SAFETY: the planes of a channel are the job's that asks for them.
             let y = unsafe { y.get(p) };
             let residual = match residual {
                 Residual::Tensor(r) => Residual::Tensor(&r[p.clone()]),
                 other => other,
             };
-            let (x, bounds) = (&x[p.clone()], self.bounds);
-            apply(isa, x, residual, mean, scale, shift, bounds, y);
+            apply(isa, &x[p.clone()], affine, residual, self.bounds, y);
         });
     }
 
-    /// Computes the statistics and lets `write` do something with the mean, the scale and the
-    /// shift of each plane.
+    /// Computes the statistics and lets `write` do something with what becomes of each plane.
     fn go(
         &self,
         isa: Isa,
         x: &[f32],
         statistics: &mut Statistics,
-        write: impl Fn(&Range<usize>, f32, f32, f32) + Sync,
+        write: impl Fn(&Range<usize>, Affine) + Sync,
     ) {
         self.check(&[x.len()]);
         let [n, channels, pixels] = self.dims;
@@ -300,7 +303,12 @@ impl Norm<'_> {
                 *means.get().add(c) = mean;
                 *variances.get().add(c) = variance as f32;
             }
-            planes.for_each(|p| write(&p, mean, scale as f32, self.beta[c]));
+            let affine = Affine {
+                mean,
+                scale: scale as f32,
+                shift: self.beta[c],
+            };
+            planes.for_each(|p| write(&p, affine));
         });
     }
 
@@ -347,7 +355,7 @@ impl Norm<'_> {
             let (x, dz) = unsafe { (x.get(p), dy.get(p)) };
             grad_over_x(isa, dz, x, mean, factors);
         };
-        self.go_back(isa, forward.statistics, dy, mask, read, write, to);
+        self.go_back(isa, forward.statistics, (dy, mask), (read, write), to);
     }
 
     /// What zeroes the gradient where the output `y` is at a bound.
@@ -383,20 +391,20 @@ impl Norm<'_> {
             // SAFETY: the planes of a channel are the job's that asks for them.
             grad_over_dz(isa, unsafe { dy.get(p) }, &x[p.clone()], mean, factors);
         };
-        self.go_back(isa, statistics, dy, start, read, write, to);
+        self.go_back(isa, statistics, (dy, start), (read, write), to);
     }
 
     /// Lets `start` make the gradient of the normalised values out of what `dy` holds, sums it,
-    /// and lets `write` compute that of the input, plane by plane.
-    #[allow(clippy::too_many_arguments)]
+    /// and lets `write` compute that of the input, which `x` gives, plane by plane.
     fn go_back<'a>(
         &self,
         isa: Isa,
         statistics: &Statistics,
-        dy: Planes,
-        start: impl Fn(&Range<usize>, &mut [f32]) + Sync,
-        x: impl Fn(&Range<usize>) -> &'a [f32] + Sync,
-        write: impl Fn(&Range<usize>, f32, Factors) + Sync,
+        (dy, start): (Planes, impl Fn(&Range<usize>, &mut [f32]) + Sync),
+        (x, write): (
+            impl Fn(&Range<usize>) -> &'a [f32] + Sync,
+            impl Fn(&Range<usize>, f32, Factors) + Sync,
+        ),
         to: ParameterGradients<'_>,
     ) {
         let [n, channels, pixels] = self.dims;

@@ -5,7 +5,7 @@
 //! taps that can reach such a pixel, so nothing is multiplied by zeros that
 //! were inserted. The stem reads its few channels as planes.
 
-use super::weight_grad::WeightGrad;
+use super::weight_grad::{PlanarRow, WeightGrad};
 use super::{OctConv, OctWeights};
 use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
@@ -14,7 +14,7 @@ use crate::conv::{
     run_with,
 };
 use crate::isa::Isa;
-use crate::layout::{from_nchw, to_nchw, unpack_plane};
+use crate::layout::{Planar, Rows, from_nchw, to_nchw, unpack_plane};
 use crate::map::BlockedMap;
 use crate::parallel;
 
@@ -141,18 +141,14 @@ pub(super) fn stem_backward(
             unsafe {
                 let x = planes.as_ptr().add((c * ph + ky) * pw);
                 let acc = sums.get().add(job * row_len);
-                WeightGrad::planar_row(
-                    isa,
+                let row = PlanarRow {
                     x,
-                    c_in * ph * pw,
-                    conv.stride * pw,
-                    conv.stride,
-                    map,
-                    p,
-                    width,
-                    slots,
-                    acc,
-                );
+                    taps: slots,
+                    image: c_in * ph * pw,
+                    row: conv.stride * pw,
+                    pixel: conv.stride,
+                };
+                WeightGrad::planar_row(isa, row, map, (p, width), acc);
             }
         });
     }
@@ -180,7 +176,6 @@ fn taps(kernel: usize, padding: usize, a: usize) -> (usize, usize, usize) {
 
 /// Input gradient of a convolution of stride 2, in one region with `others`
 /// further jobs.
-#[allow(clippy::too_many_arguments)]
 pub(super) fn input_grad(
     isa: Isa,
     conv: &OctConv,
@@ -188,8 +183,7 @@ pub(super) fn input_grad(
     dy: &BlockedMap,
     dx: &mut [f32],
     space: &mut StemSpace,
-    others: usize,
-    other: impl Fn(usize) + Sync,
+    (others, other): (usize, impl Fn(usize) + Sync),
 ) {
     assert_eq!(conv.dilation, [1, 1], "dilation of a strided convolution");
     let (c_in, c_out, groups) = (conv.c_in[0], conv.c_out[0], conv.groups);
@@ -273,7 +267,19 @@ fn interleave(isa: Isa, maps: &[BlockedMap; 4], dims: [usize; 4], to: &mut [f32]
         // SAFETY: these planes are this job's.
         unsafe {
             let to = to.get().add((image * c + b * BLOCK) * h * w);
-            unpack_plane(isa, plane.as_ptr(), h, w, w * BLOCK, to, h * w, channels);
+            let (at, row) = (plane.as_ptr(), w * BLOCK);
+            let from = Rows { at, row };
+            let (at, plane) = (to, h * w);
+            unpack_plane(
+                isa,
+                from,
+                Planar {
+                    at,
+                    plane,
+                    channels,
+                },
+                [h, w],
+            );
         }
     });
 }

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use crate::BLOCK;
 use crate::buffer::Shared;
-use crate::conv::{PackedWeights, TileShape};
+use crate::conv::{PackedWeights, SourceShape, TileShape};
 use crate::isa::{Isa, Kind};
 use crate::map::BlockedMap;
 use crate::simd::Simd;
@@ -136,7 +136,7 @@ fn tile_fn(isa: Isa, panel: usize) -> (TileFn, usize) {
 
 /// The input of a weight gradient.
 #[derive(Clone, Copy)]
-pub(super) struct Input {
+struct Input {
     /// Tap (0, 0) of output pixel (0, 0) of image 0.
     pub base: Shared<*const f32>,
     pub image: usize,
@@ -149,19 +149,35 @@ pub(super) struct Input {
     pub tap: [usize; 2],
 }
 
+/// How a convolution reads its input.
+#[derive(Clone, Copy)]
+pub(super) struct Reading {
+    /// 1 or 2.
+    pub stride: usize,
+    /// Pixels that it adds at the top and at the left.
+    pub padding: [usize; 2],
+}
+
 impl Input {
-    /// A blocked map under a convolution. The border of the map must be as
-    /// wide as the padding.
-    pub(super) fn blocked(
-        map: &BlockedMap,
-        stride: usize,
-        padding: [usize; 2],
-        dilation: [usize; 2],
-    ) -> Self {
-        assert!(
-            padding.iter().all(|p| *p <= map.pad()),
-            "padding {padding:?} past the border"
-        );
+    /// A blocked map under a convolution of the given kernel, whose output has
+    /// the size `out`.
+    ///
+    /// # Panics
+    ///
+    /// If the convolution reaches past a border of the map.
+    fn blocked(map: &BlockedMap, reading: Reading, shape: &SourceShape, out: [usize; 2]) -> Self {
+        let Reading { stride, padding } = reading;
+        let dilation = shape.dilation;
+        let [.., height, width] = map.dims();
+        for (axis, size) in [height, width].into_iter().enumerate() {
+            let (before, pad) = (padding[axis], map.pad());
+            let last = (out[axis].max(1) - 1) * stride + (shape.size[axis] - 1) * dilation[axis];
+            assert!(
+                before <= pad && last < size + pad + before,
+                "a weight gradient of {out:?} from {size} pixels: padding {before}, stride \
+                 {stride} and {shape:?} reach past a border of {pad}"
+            );
+        }
         let row = map.row_stride();
         Self {
             base: Shared(
@@ -177,6 +193,19 @@ impl Input {
     }
 }
 
+/// A kernel row over a planar input.
+#[derive(Clone, Copy)]
+pub(super) struct PlanarRow {
+    /// Tap 0 of output pixel (0, 0) of image 0.
+    pub x: *const f32,
+    /// Taps, rounded up to the tile.
+    pub taps: usize,
+    /// Floats per image, output row and output pixel.
+    pub image: usize,
+    pub row: usize,
+    pub pixel: usize,
+}
+
 /// The gradient of one kernel, summed over the images of `dy`.
 pub(super) struct WeightGrad<'a> {
     plan: &'a PackedWeights,
@@ -187,17 +216,31 @@ pub(super) struct WeightGrad<'a> {
 }
 
 impl<'a> WeightGrad<'a> {
-    /// Adds to `acc`, planned by `PackedWeights::zeros` for a blocked input of
-    /// the given kernel.
-    pub(super) fn new(acc: &'a mut PackedWeights, input: Input, dy: &'a BlockedMap) -> Self {
+    /// Adds to `acc`, planned by `PackedWeights::zeros` for the kernel that
+    /// read `x`.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes do not fit.
+    pub(super) fn new(
+        acc: &'a mut PackedWeights,
+        x: &'a BlockedMap,
+        reading: Reading,
+        dy: &'a BlockedMap,
+    ) -> Self {
         let data = Shared(acc.data_mut_ptr());
         let plan = &*acc;
+        let [shape] = plan.shapes() else {
+            panic!("one kernel, not {}", plan.shapes().len())
+        };
+        let ([images, channels, h, w], [n, c_in, ..]) = (dy.dims(), x.dims());
         assert_eq!(
-            dy.dims()[1],
-            plan.c_out(),
-            "channels of the output's gradient"
+            [channels, n, c_in],
+            [plan.c_out(), images, shape.c_in],
+            "output channels, images and input channels of a weight gradient"
         );
-        let size = plan.shapes()[0].size;
+        let input = Input::blocked(x, reading, shape, [h, w]);
+        let size = shape.size;
         // One-tap kernels do little with what they read: more inputs a job.
         let together = if size == [1, 1] { 4 } else { 1 };
         let mut jobs = Vec::new();
@@ -221,7 +264,12 @@ impl<'a> WeightGrad<'a> {
     }
 
     /// Does one of the [`jobs`](Self::jobs).
-    pub(super) fn run(&self, isa: Isa, job: usize) {
+    ///
+    /// # Safety
+    ///
+    /// Every job may be done once at a time: two threads that do the same one
+    /// write the same sums.
+    pub(super) unsafe fn run(&self, isa: Isa, job: usize) {
         let (p, blocks) = &self.jobs[job];
         let panel = &self.plan.panels()[*p];
         let shape = self.plan.shapes()[0];
@@ -288,25 +336,21 @@ impl<'a> WeightGrad<'a> {
     }
 
     /// Sums for a kernel row of a planar input: the taps of a row take the
-    /// place of input channels. See `strided::stem_backward`.
+    /// place of input channels. `panel` of 32 output channels has `width` of
+    /// them. See `strided::stem_backward`.
     ///
     /// # Safety
     ///
-    /// `x` must be readable for the row's taps, rounded up to the tile, at all
-    /// pixels of `dy`; `acc` for as many rows of 32, nobody else's.
-    #[allow(clippy::too_many_arguments)]
+    /// The row must be readable for its taps at all pixels of `dy`; `acc` for
+    /// as many rows of 32, nobody else's.
     pub(super) unsafe fn planar_row(
         isa: Isa,
-        x: *const f32,
-        x_image: usize,
-        x_row: usize,
-        pixel: usize,
+        row: PlanarRow,
         dy: &BlockedMap,
-        panel: usize,
-        width: usize,
-        taps: usize,
+        (panel, width): (usize, usize),
         acc: *mut f32,
     ) {
+        let PlanarRow { x, taps, .. } = row;
         let (kernel, inputs) = tile_fn(isa, width);
         let channels = TileShape::new(isa, width).channels;
         let [images, _, h, w] = dy.dims();
@@ -315,12 +359,12 @@ impl<'a> WeightGrad<'a> {
                 let at = (2 * panel + co / BLOCK) * dy.block_stride();
                 let tile = Tile {
                     x: x.wrapping_add(tap),
-                    pixel,
-                    x_row,
+                    pixel: row.pixel,
+                    x_row: row.row,
                     dy: dy.origin_ptr().wrapping_add(at),
                     dy_block: dy.block_stride(),
                     dy_row: dy.row_stride(),
-                    x_image,
+                    x_image: row.image,
                     dy_image: dy.image_stride(),
                     images,
                     rows: h,

@@ -6,10 +6,7 @@
 //! so, autodiff comes to the layer's node, which computes all gradients at once. That way the
 //! input is brought into the engine's layout once, and its gradient is not summed through memory.
 
-use std::{
-    cell::RefCell,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use burn::{
     backend::{
@@ -28,15 +25,12 @@ use burn::{
 use super::{Operand, contiguous, zeros};
 use crate::{OctFeatures, features::half, ops::OctKernels};
 use octave_engine::{
-    Isa,
+    Isa, Spares,
     train::{self, OctConv, OctWeights, Workspace, octconv2d_backward, octconv2d_forward},
 };
 
-thread_local! {
-    /// Memory of the engine between calls. The calling thread owns it; the threads that help
-    /// work on parts of it.
-    static WORKSPACE: RefCell<Workspace> = RefCell::default();
-}
+/// Memory of the engine between calls.
+static WORKSPACES: Spares<Workspace> = Spares::new();
 
 /// Computes an octave convolution; `conv` is the geometry of the operands.
 pub(in crate::ops) fn octconv2d(
@@ -156,7 +150,7 @@ fn forward(conv: &OctConv, operands: &Values<FlexTensor>) -> [Option<FlexTensor>
     let [y_high, y_low] = outputs
         .each_mut()
         .map(|y| y.as_mut().map(|y| y.storage_mut::<f32>()));
-    WORKSPACE.with_borrow_mut(|workspace| {
+    WORKSPACES.lend(|workspace| {
         let weights = weights(&operands);
         let [high, low, ..] = operands;
         octconv2d_forward(
@@ -219,7 +213,7 @@ fn backward(
         .each_ref()
         .map(|dy| dy.as_ref().map(|dy| dy.storage::<f32>()));
     let operands = slices(&operands);
-    WORKSPACE.with_borrow_mut(|workspace| {
+    WORKSPACES.lend(|workspace| {
         let weights = weights(&operands);
         let [high, low, ..] = operands;
         octconv2d_backward(

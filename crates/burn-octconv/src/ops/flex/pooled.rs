@@ -27,7 +27,7 @@ use super::{
 use crate::ops::norm::{Activation, BatchStatistics};
 use octave_engine::{
     Isa,
-    train::norm::{ParameterGradients, Pool, Statistics},
+    train::norm::{ForwardPooled, ParameterGradients, Pool, Statistics},
 };
 
 /// What the engine is to pool a map of `size` with, if it can.
@@ -150,16 +150,12 @@ impl Backward<Flex, 3> for PoolBackward {
             gamma: d_gamma,
             beta: d_beta,
         };
-        norm.backward_pooled(
-            Isa::best(),
-            &pool,
-            x.storage(),
-            &taken,
-            &statistics,
-            dy.storage(),
-            dx,
-            to,
-        );
+        let forward = ForwardPooled {
+            pool: &pool,
+            taken: &taken,
+            statistics: &statistics,
+        };
+        norm.backward_pooled(Isa::best(), x.storage(), forward, dy.storage(), dx, to);
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
             if let Some(parent) = parent {
                 grads.register::<Flex>(parent.id, gradient);

@@ -27,7 +27,7 @@ fn input(layer: &OctConv2d, batch: usize) -> OctFeatures {
 }
 
 fn by_engine(layer: &OctConv2d, features: &OctFeatures) -> bool {
-    geometry(features, &layer.kernels(), &layer.options).is_some()
+    geometry(features, &layer.kernels(), &layer.plan).is_some()
 }
 
 fn config(kernel: usize) -> OctConv2dConfig {

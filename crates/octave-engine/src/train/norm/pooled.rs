@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 
 use super::{Norm, ParameterGradients, Planes, Residual, Statistics, apply};
-use crate::buffer::Shared;
+use crate::buffer::{Shared, floats};
 use crate::isa::{Isa, per_isa};
 
 /// Max-pooling over windows that lie within the map or reach over its border.
@@ -22,6 +22,17 @@ pub struct Pool {
     pub stride: [usize; 2],
     /// How far the first window reaches over the border, per axis; less than the kernel.
     pub padding: [usize; 2],
+}
+
+/// What a pooled normalisation needs of its forward pass to go back.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardPooled<'a> {
+    /// How it pooled.
+    pub pool: &'a Pool,
+    /// Which pixel of each window was taken.
+    pub taken: &'a [u8],
+    /// Statistics of the input.
+    pub statistics: &'a Statistics,
 }
 
 /// Where the largest value of a window was cut off by a bound.
@@ -180,7 +191,7 @@ impl Norm<'_> {
         let y = Planes::new(y);
         let taken = Shared(taken.as_mut_ptr());
         let size = self.dims[2];
-        self.go(isa, x, statistics, |p, mean, scale, shift| {
+        self.go(isa, x, statistics, |p, affine| {
             let at = p.start / size * pixels;
             // SAFETY: the pooled planes of a channel are the job's that has its planes.
             let (y, taken) = unsafe {
@@ -192,7 +203,7 @@ impl Norm<'_> {
             SCRATCH.with_borrow_mut(|Scratch { plane, columns }| {
                 plane.resize(size, 0.0);
                 let (x, bounds) = (&x[p.clone()], self.bounds);
-                apply(isa, x, Residual::None, mean, scale, shift, bounds, plane);
+                apply(isa, x, affine, Residual::None, bounds, plane);
                 pool.plane(isa, plane, columns, bounds, y, taken);
             });
         });
@@ -203,18 +214,20 @@ impl Norm<'_> {
     /// # Panics
     ///
     /// If lengths do not fit.
-    #[allow(clippy::too_many_arguments)]
     pub fn backward_pooled(
         &self,
         isa: Isa,
-        pool: &Pool,
         x: &[f32],
-        taken: &[u8],
-        statistics: &Statistics,
+        forward: ForwardPooled<'_>,
         dy: &[f32],
         dx: &mut [f32],
         to: ParameterGradients<'_>,
     ) {
+        let ForwardPooled {
+            pool,
+            taken,
+            statistics,
+        } = forward;
         let pixels = self.check_pooled(pool, dy.len(), taken.len());
         self.check(&[x.len(), dx.len()]);
         let size = self.dims[2];
@@ -229,9 +242,10 @@ impl Norm<'_> {
     /// Pixels of a pooled plane.
     fn check_pooled(&self, pool: &Pool, y: usize, taken: usize) -> usize {
         let [n, c, size] = self.dims;
-        assert_eq!(pool.size[0] * pool.size[1], size, "pixels of a plane");
+        assert_eq!(floats("a plane", &pool.size), size, "pixels of a plane");
         let [height, width] = pool.out();
-        assert_eq!([y, taken], [n * c * height * width; 2], "pooled pixels");
+        let pooled = floats("a pooled map", &[n, c, height, width]);
+        assert_eq!([y, taken], [pooled; 2], "pooled pixels");
         height * width
     }
 }

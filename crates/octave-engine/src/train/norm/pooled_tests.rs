@@ -53,7 +53,8 @@ proptest! {
             let mut dx = vec![f32::NAN; x.len()];
             let (mut dg, mut db) = (vec![f32::NAN; c], vec![f32::NAN; c]);
             let to = ParameterGradients { gamma: &mut dg, beta: &mut db };
-            norm.backward_pooled(isa, &pool, &x, &taken, &statistics, &dy, &mut dx, to);
+            let forward = ForwardPooled { pool: &pool, taken: &taken, statistics: &statistics };
+            norm.backward_pooled(isa, &x, forward, &dy, &mut dx, to);
 
             let mut want = vec![];
             let mut dz = vec![0.0; x.len()];

@@ -46,7 +46,7 @@ fn contender<'a>(
         Distribution::Normal(0.0, 1.0),
         device,
     );
-    let forward: Box<dyn Fn(Tensor<4>) -> Tensor<2>> = match side.form {
+    let forward: Box<dyn Fn(Tensor<4>) -> Tensor<2> + Sync> = match side.form {
         Form::Engine => {
             let model = model.into_inference();
             Box::new(move |images| model.forward(images))

@@ -129,7 +129,7 @@ fn contender<'a>(
     batch: u32,
     device: &'a Device,
 ) -> anyhow::Result<Contender<'a, 2>> {
-    let layer: Box<dyn Fn(OctFeatures) -> OctFeatures> = match side.form {
+    let layer: Box<dyn Fn(OctFeatures) -> OctFeatures + Sync> = match side.form {
         Form::BurnConv2d => {
             let layer = arguments.vanilla(device);
             Box::new(move |input| layer.forward(input.into_high()).into())

@@ -20,7 +20,7 @@ pub(super) enum Form {
 
 impl Form {
     /// Runs `work` in this form.
-    pub(super) fn run<T>(self, work: impl FnOnce() -> T) -> T {
+    pub(super) fn run<T: Send>(self, work: impl FnOnce() -> T + Send) -> T {
         match self {
             Self::Engine => work(),
             Self::BurnConv2d | Self::Composed => without_engine(work),
