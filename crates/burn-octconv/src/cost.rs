@@ -3,7 +3,7 @@ use core::{
     ops::{Add, AddAssign},
 };
 
-use crate::{OctConv2dConfig, OctConvError, conv::Plan, features::half};
+use crate::{OctConv2dConfig, OctConvError};
 
 /// Multiply–adds of the four paths of an octave convolution, per image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -130,53 +130,36 @@ impl OctConv2dConfig {
     /// The first [`OctConvError`] found in the configuration.
     pub fn cost(&self, size: [usize; 2]) -> Result<Cost, OctConvError> {
         let plan = self.plan()?;
-        let weights = self.path_weights(&plan);
         let output_size = self.output_size(size);
-        let pixels = |size: [usize; 2]| (size[0] * size[1]) as u64;
-        let (high, low) = (pixels(output_size), pixels(half(output_size)));
-        // With stride 1 the low input is upsampled after the convolution; with stride 2 it
-        // already has the output's high resolution.
-        let l2h = if self.stride == [1, 1] { low } else { high };
-        let elements = |split: crate::ChannelSplit, size: [usize; 2]| {
-            split.high as u64 * pixels(size) + split.low as u64 * pixels(half(size))
+        let elements = |channels: &[usize], size: [usize; 2]| -> u64 {
+            let groups = channels.iter().enumerate();
+            groups
+                .map(|(level, &c)| {
+                    let [height, width] = plan.level_size(size, level);
+                    c as u64 * height as u64 * width as u64
+                })
+                .sum()
         };
-        let output = elements(plan.output, output_size);
-        let bias = if self.bias { plan.output.total() } else { 0 };
+        let output = elements(&plan.output, output_size);
+        let weights: u64 = plan.paths.iter().map(|path| plan.weights(path)).sum();
+        let bias = if self.bias { self.channels[1] } else { 0 };
+        let macs = |from, to| {
+            plan.path(from, to).map_or(0, |path| {
+                let [height, width] = plan.level_size(output_size, to + path.up);
+                height as u64 * width as u64 * plan.weights(path)
+            })
+        };
         Ok(Cost {
-            params: weights.total() + bias as u64,
+            params: weights + bias as u64,
             macs: PathMacs {
-                h2h: high * weights.h2h,
-                h2l: low * weights.h2l,
-                l2h: l2h * weights.l2h,
-                l2l: low * weights.l2l,
+                h2h: macs(0, 0),
+                h2l: macs(0, 1),
+                l2h: macs(1, 0),
+                l2l: macs(1, 1),
             },
             activations: output,
-            working_set: elements(plan.input, size) + output,
+            working_set: elements(&plan.input, size) + output,
         })
-    }
-
-    /// Weights of each path: the multiply–adds per output pixel.
-    fn path_weights(&self, plan: &Plan) -> PathMacs {
-        let kernel: usize = self.kernel_size.iter().product();
-        let count = |exists: bool, from: usize, to: usize| {
-            let from = if self.is_depthwise() {
-                1
-            } else {
-                from / self.groups
-            };
-            if exists {
-                (from * to * kernel) as u64
-            } else {
-                0
-            }
-        };
-        let (input, output) = (plan.input, plan.output);
-        PathMacs {
-            h2h: count(plan.h2h, input.high, output.high),
-            h2l: count(plan.h2l, input.high, output.low),
-            l2h: count(plan.l2h, input.low, output.high),
-            l2l: count(plan.l2l, input.low, output.low),
-        }
     }
 
     /// Full resolution of the output for an input of full resolution `size`, with size-keeping

@@ -39,6 +39,14 @@ impl ChannelSplit {
         })
     }
 
+    /// The split of a plan's groups of channels.
+    pub(crate) fn from_groups(channels: &[usize]) -> Self {
+        Self {
+            high: channels[0],
+            low: channels[1],
+        }
+    }
+
     /// All channels.
     pub fn total(&self) -> usize {
         self.high + self.low

@@ -7,6 +7,7 @@
 #![cfg(feature = "flex")]
 
 use burn::{
+    module::Module,
     nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, conv::Conv2dConfig},
     tensor::{Device, Int, Tensor, TensorData},
 };
@@ -75,14 +76,17 @@ fn inference() {
     same(|| data(layer.forward(x.clone())));
 }
 
-/// Output and gradients of a layer.
+/// Output and gradients of a layer. Burn holds the lock of a graph while it goes back through it, so
+/// a task must not wait for the graph of another one on the same stack: each has parameters, and
+/// with them a graph, of its own.
 fn step(
-    layer: &OctConv2d,
-    x: Tensor<4>,
-    forward: impl FnOnce(Tensor<4>) -> OctFeatures,
+    shared: &OctConv2d,
+    x: &Tensor<4>,
+    forward: impl FnOnce(&OctConv2d, Tensor<4>) -> OctFeatures,
 ) -> Vec<TensorData> {
-    let x = x.require_grad();
-    let output = forward(x.clone());
+    let layer = shared.clone().fork(&shared.device());
+    let x = Tensor::from_inner(x.clone()).require_grad();
+    let output = forward(&layer, x.clone());
     let sum = |y: &Tensor<4>| y.clone().square().sum();
     let loss = sum(output.high().unwrap()) + sum(output.low().unwrap());
     let gradients = loss.backward();
@@ -98,10 +102,7 @@ fn step(
 fn forward_and_backward() {
     let device = Device::flex().autodiff();
     let (layer, x) = (layer(&device), image(40, &Device::flex()));
-    same(|| {
-        let x = Tensor::from_inner(x.clone());
-        step(&layer, x, |x| layer.forward(x))
-    });
+    same(|| step(&layer, &x, |layer, x| layer.forward(x)));
 }
 
 #[test]
@@ -159,9 +160,8 @@ fn a_scope_without_engine_holds_for_its_own_task_alone() {
 fn a_scope_without_engine_holds_for_its_own_gradients_alone() {
     let device = Device::flex().autodiff();
     let (layer, x) = (layer(&device), image(40, &Device::flex()));
-    let input = || Tensor::from_inner(x.clone());
-    let engine = || step(&layer, input(), |x| layer.forward(x));
-    let composed = || step(&layer, input(), |x| without_engine(|| layer.forward(x)));
+    let engine = || step(&layer, &x, |layer, x| layer.forward(x));
+    let composed = || step(&layer, &x, |layer, x| without_engine(|| layer.forward(x)));
     let expected = [engine(), composed()];
     for (engine, composed) in expected[0].iter().zip(&expected[1]) {
         assert_ne!(engine, composed);

@@ -10,40 +10,69 @@
 //! the stages end with. The second block is after norms have seen two epochs of the training images
 //! in training mode, which changes running statistics and not a single weight.
 
-use std::{env, error::Error};
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use burn::{
     data::dataloader::DataLoader,
     module::Module,
     tensor::{Device, Tensor},
 };
-use burn_image_folder::{ImageDataset, ImageList, ImageLoader, LoaderConfig, Transform};
+use burn_image_folder::{
+    EvalTransform, ImageDataset, ImageFolder, ImageList, ImageLoader, LoaderConfig, Normalize,
+    SplitConfig, Transform,
+};
 use burn_octresnet::{
     model::{Alpha, OctResNet},
-    train::{Recipe, TrainedModel},
     weights::Checkpoint,
 };
+use serde::Deserialize;
+
+/// What of a run's `config.json` says how its images are shown to the network.
+#[derive(Deserialize)]
+struct Settings {
+    data: Data,
+    seed: u64,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    path: PathBuf,
+    val_fraction: f64,
+    val: EvalTransform,
+    normalize: Normalize,
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let run = env::args()
         .nth(1)
         .ok_or("give the folder of a vanilla run")?;
     let device = Device::default();
-    let trained = TrainedModel::load(&run, &device)?;
-    let recipe = trained.recipe.clone();
-    let config = Checkpoint::open(&run)?.detect()?;
-    let folder = recipe.data.open(recipe.seed)?;
+    let settings = fs::read_to_string(Path::new(&run).join("config.json"))?;
+    let settings: Settings = serde_json::from_str(&settings)?;
+    let checkpoint = Checkpoint::open(&run)?;
+    let config = checkpoint.detect()?;
+    let trained = checkpoint.load(&config, &device)?;
+    let split = SplitConfig {
+        val_fraction: settings.data.val_fraction,
+        seed: settings.seed,
+    };
+    let folder = ImageFolder::open(&settings.data.path, &split)?;
     let (train, val) = (folder.train, folder.val);
     println!("| alpha | norms | top-1 | same class | logits | stage 1 | 2 | 3 | 4 |");
     println!("|---|---|---|---|---|---|---|---|---|");
     for statistics in [false, true] {
         for alpha in [0.0, 0.125, 0.25, 0.5] {
             let alpha = Alpha::Uniform(alpha);
-            let mut model = trained.model.with_alpha(&config, alpha, &device)?;
+            let mut model = trained.with_alpha(&config, alpha, &device)?;
             if statistics {
-                model = with_new_statistics(model, &recipe, &train, &device)?;
+                model = with_new_statistics(model, &settings, &train, &device)?;
             }
-            let row = compare(&trained.model, &model, &recipe, &val, &device)?;
+            let row = compare(&trained, &model, &settings, &val, &device)?;
             let norms = if statistics {
                 "new statistics"
             } else {
@@ -57,12 +86,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn loader(
     images: &ImageList,
-    recipe: &Recipe,
+    settings: &Settings,
     shuffle: Option<u64>,
     device: &Device,
 ) -> Result<ImageLoader, Box<dyn Error>> {
-    let transform = Transform::Eval(recipe.data.val.clone());
-    let dataset = ImageDataset::new(images.clone(), transform, recipe.seed)?;
+    let transform = Transform::Eval(settings.data.val.clone());
+    let dataset = ImageDataset::new(images.clone(), transform, settings.seed)?;
     let config = LoaderConfig {
         batch_size: 16,
         shuffle,
@@ -70,7 +99,7 @@ fn loader(
     };
     Ok(ImageLoader::new(
         dataset,
-        recipe.data.normalize.clone(),
+        settings.data.normalize.clone(),
         config,
         device,
     )?)
@@ -79,14 +108,14 @@ fn loader(
 /// Shows the images to the network in training mode, without a step.
 fn with_new_statistics(
     model: OctResNet,
-    recipe: &Recipe,
+    settings: &Settings,
     images: &ImageList,
     device: &Device,
 ) -> Result<OctResNet, Box<dyn Error>> {
     let autodiff = device.clone().autodiff();
     let model = model.to_device(&autodiff).train();
     for _ in 0..2 {
-        for batch in loader(images, recipe, Some(recipe.seed), device)?.iter() {
+        for batch in loader(images, settings, Some(settings.seed), device)?.iter() {
             drop(model.forward(batch?.images.to_device(&autodiff)));
         }
     }
@@ -100,13 +129,13 @@ fn norm<const D: usize>(x: Tensor<D>) -> f64 {
 fn compare(
     vanilla: &OctResNet,
     octave: &OctResNet,
-    recipe: &Recipe,
+    settings: &Settings,
     images: &ImageList,
     device: &Device,
 ) -> Result<String, Box<dyn Error>> {
     let mut sums = [[0.0; 2]; 5];
     let (mut right, mut same, mut count) = (0, 0, 0);
-    for batch in loader(images, recipe, None, device)?.iter() {
+    for batch in loader(images, settings, None, device)?.iter() {
         let batch = batch?;
         let maps = [vanilla, octave].map(|model| model.forward_features(batch.images.clone()));
         let [expected, found] = maps;

@@ -15,8 +15,9 @@ use octave_engine::{
     from_nchw,
     pool::average_pool2,
     to_nchw,
-    train::{Gradients, OctConv, OctWeights, Workspace, octconv2d_backward, octconv2d_forward},
+    train::{Gradients, OctConv, Operands, Workspace},
 };
+use octave_plan::{Exchange, Layer, Plan};
 
 /// Numbers around zero, the same every time.
 fn numbers(len: usize) -> Vec<f32> {
@@ -124,27 +125,15 @@ fn training(c: &mut Criterion) {
     group.sample_size(20);
     for [channels, k, size] in [[64, 3, 56], [256, 3, 14]] {
         let (isa, half, images) = (Isa::best(), channels / 2, 8);
-        let conv = OctConv {
-            images,
-            size: [size; 2],
-            c_in: [half; 2],
-            c_out: [half; 2],
-            kernel: [k; 2],
-            stride: 1,
-            strided: false,
-            padding: [k / 2; 2],
-            dilation: [1; 2],
-            groups: 1,
-        };
+        let plan = Plan::new(Layer::new([half; 2], [half; 2], [k; 2]), Exchange::Both);
+        let conv = OctConv::new(plan, images, [size; 2]).expect("the engine computes it");
         let full = images * half * size * size;
         let (high, low) = (numbers(full), numbers(full / 4));
         let kernel = numbers(half * half * k * k);
-        let kernels = OctWeights {
-            hh: Some(&kernel),
-            hl: Some(&kernel),
-            lh: Some(&kernel),
-            ll: Some(&kernel),
-            ..OctWeights::default()
+        let operands = Operands {
+            inputs: [Some(&high), Some(&low)],
+            kernels: vec![&kernel; 4],
+            biases: [None; 2],
         };
         let mut workspace = Workspace::default();
         let (mut y_high, mut y_low) = (high.clone(), low.clone());
@@ -153,9 +142,8 @@ fn training(c: &mut Criterion) {
         group.throughput(Throughput::Elements(macs));
         group.bench_function(format!("forward/{name}"), |bencher| {
             bencher.iter(|| {
-                let to = (Some(&mut y_high[..]), Some(&mut y_low[..]));
-                let (x_h, x_l) = (Some(&high[..]), Some(&low[..]));
-                octconv2d_forward(isa, &conv, x_h, x_l, &kernels, to.0, to.1, &mut workspace);
+                let outputs = [Some(&mut y_high[..]), Some(&mut y_low[..])];
+                conv.forward(isa, &operands, outputs, &mut workspace);
             });
         });
         let mut gradients = [(); 4].map(|()| kernel.clone());
@@ -163,29 +151,13 @@ fn training(c: &mut Criterion) {
         group.throughput(Throughput::Elements(2 * macs));
         group.bench_function(format!("backward/{name}"), |bencher| {
             bencher.iter(|| {
-                let [hh, hl, lh, ll] = gradients.each_mut().map(|g| Some(&mut g[..]));
                 let to = Gradients {
-                    x_h: Some(&mut dx_high),
-                    x_l: Some(&mut dx_low),
-                    hh,
-                    hl,
-                    lh,
-                    ll,
-                    ..Gradients::default()
+                    inputs: [Some(&mut dx_high), Some(&mut dx_low)],
+                    kernels: gradients.iter_mut().map(|g| Some(&mut g[..])).collect(),
+                    biases: [None, None],
                 };
-                let (x, dy) = ([&high, &low], [&y_high, &y_low]);
-                let [x_h, x_l, dy_h, dy_l] = [x[0], x[1], dy[0], dy[1]].map(|v| Some(&v[..]));
-                octconv2d_backward(
-                    isa,
-                    &conv,
-                    x_h,
-                    x_l,
-                    &kernels,
-                    dy_h,
-                    dy_l,
-                    to,
-                    &mut workspace,
-                );
+                let outputs = [Some(&y_high[..]), Some(&y_low[..])];
+                conv.backward(isa, &operands, outputs, to, &mut workspace);
             });
         });
     }

@@ -5,24 +5,24 @@
 
 use octave_engine::Isa;
 use octave_engine::train::norm::{Forward, Norm, ParameterGradients, Residual, Statistics};
-use octave_engine::train::{
-    Gradients, OctConv, OctWeights, Workspace, octconv2d_backward, octconv2d_forward,
-};
+use octave_engine::train::{Gradients, OctConv, Operands, Workspace};
+use octave_plan::{Exchange, Layer, Padding, Plan};
 
-struct Layer {
+struct Row {
     name: String,
     count: usize,
     conv: OctConv,
+    size: [usize; 2],
     stem: bool,
 }
 
 /// Layers with the number of times they occur.
-fn layers(batch: usize, alpha: f64) -> Vec<Layer> {
+fn layers(batch: usize, alpha: f64) -> Vec<Row> {
     let split = |c: usize, a: f64| {
         let low = (a * c as f64) as usize;
         [c - low, low]
     };
-    let mut all: Vec<Layer> = vec![];
+    let mut all: Vec<Row> = vec![];
     let mut add = |name: &str,
                    size: usize,
                    cin: [usize; 2],
@@ -30,24 +30,21 @@ fn layers(batch: usize, alpha: f64) -> Vec<Layer> {
                    k: usize,
                    stride: usize,
                    stem: bool| {
-        let conv = OctConv {
-            images: batch,
-            size: [size, size],
-            c_in: cin,
-            c_out: cout,
-            kernel: [k, k],
+        let layer = Layer {
             stride,
             strided: alpha == 0.0 || stem,
-            padding: [k / 2, k / 2],
-            dilation: [1, 1],
-            groups: 1,
+            padding: Padding::Explicit([(k / 2, k / 2); 2]),
+            ..Layer::new(cin, cout, [k, k])
         };
+        let plan = Plan::new(layer, Exchange::Both);
+        let conv = OctConv::new(plan, batch, [size, size]).expect("the engine computes it");
         match all.iter_mut().find(|l| l.conv == conv) {
             Some(l) => l.count += 1,
-            None => all.push(Layer {
+            None => all.push(Row {
                 name: name.into(),
                 count: 1,
                 conv,
+                size: [size, size],
                 stem,
             }),
         }
@@ -76,18 +73,10 @@ fn layers(batch: usize, alpha: f64) -> Vec<Layer> {
     all
 }
 
-fn macs(c: &OctConv) -> f64 {
-    let outs = c.out_sizes();
-    let pixels = outs.map(|[h, w]| (h * w) as f64);
-    let taps = (c.kernel[0] * c.kernel[1] * c.images) as f64;
-    let [ih, il] = c.c_in.map(|v| v as f64);
-    let [oh, ol] = c.c_out.map(|v| v as f64);
-    let lh = if c.stride == 2 && !c.strided {
-        pixels[0]
-    } else {
-        pixels[1]
-    };
-    taps * (ih * oh * pixels[0] + (ih + il) * ol * pixels[1] + il * oh * lh)
+fn macs(conv: &OctConv, size: [usize; 2]) -> f64 {
+    let plan = conv.plan();
+    let per_image: u64 = plan.paths.iter().map(|path| plan.macs(path, size)).sum();
+    (per_image * conv.images() as u64) as f64
 }
 
 /// The shortest time: others use this machine too.
@@ -100,6 +89,14 @@ fn now() -> f64 {
     static START: std::sync::LazyLock<std::time::Instant> =
         std::sync::LazyLock::new(std::time::Instant::now);
     START.elapsed().as_secs_f64() * 1e3
+}
+
+fn some(v: &[f32]) -> Option<&[f32]> {
+    (!v.is_empty()).then_some(v)
+}
+
+fn some_mut(v: &mut [f32]) -> Option<&mut [f32]> {
+    if v.is_empty() { None } else { Some(v) }
 }
 
 fn main() {
@@ -121,80 +118,76 @@ fn main() {
             for layer in layers(batch, alpha) {
                 let c = &layer.conv;
                 let isa = Isa::best();
-                let (ins, outs) = (c.in_sizes(), c.out_sizes());
                 let buffer = |len: usize| -> Vec<f32> {
-                    (0..len).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect()
+                    (0..len)
+                        .map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0)
+                        .collect()
                 };
-                let x = [0, 1].map(|g| buffer(batch * c.c_in[g] * ins[g][0] * ins[g][1]));
-                let mut y = [0, 1].map(|g| buffer(batch * c.c_out[g] * outs[g][0] * outs[g][1]));
+                let floats = |dims: [usize; 3]| batch * dims.into_iter().product::<usize>();
+                let x = [0, 1].map(|level| buffer(floats(c.input(level))));
+                let mut y = [0, 1].map(|level| buffer(floats(c.output(level))));
                 let dy = y.clone();
                 let mut dx = x.clone();
-                let taps = c.kernel[0] * c.kernel[1];
-                let w: [Vec<f32>; 4] =
-                    [[0, 0], [0, 1], [1, 0], [1, 1]].map(|[i, o]| buffer(c.c_in[i] * c.c_out[o] * taps));
-                let mut dw = w.clone();
-                fn some(v: &[f32]) -> Option<&[f32]> {
-                    (!v.is_empty()).then_some(v)
-                }
-                fn some_mut(v: &mut [f32]) -> Option<&mut [f32]> {
-                    if v.is_empty() { None } else { Some(v) }
-                }
-                let weights = OctWeights {
-                    hh: some(&w[0]), hl: some(&w[1]), lh: some(&w[2]), ll: some(&w[3]), bias_h: None, bias_l: None,
+                let paths = c.plan().paths.iter();
+                let kernels: Vec<_> = paths
+                    .map(|path| buffer(c.plan().weights(path) as usize))
+                    .collect();
+                let mut dw = kernels.clone();
+                let operands = Operands {
+                    inputs: x.each_ref().map(|x| some(x)),
+                    kernels: kernels.iter().map(Vec::as_slice).collect(),
+                    biases: [None; 2],
                 };
                 let (mut tf, mut tb) = (vec![], vec![]);
                 for r in 0..=repeats {
                     let start = now();
-                    let [yh, yl] = &mut y;
-                    octconv2d_forward(isa, c, some(&x[0]), some(&x[1]), &weights, some_mut(yh), some_mut(yl), &mut ws);
+                    c.forward(isa, &operands, y.each_mut().map(|y| some_mut(y)), &mut ws);
                     let f = now() - start;
                     let start = now();
-                    let [xh, xl] = &mut dx;
-                    let [hh, hl, lh, ll] = &mut dw;
+                    let [high, low] = dx.each_mut().map(|dx| some_mut(dx));
                     let to = Gradients {
-                        x_h: if layer.stem { None } else { some_mut(xh) },
-                        x_l: some_mut(xl),
-                        hh: some_mut(hh), hl: some_mut(hl), lh: some_mut(lh), ll: some_mut(ll),
-                        bias_h: None, bias_l: None,
+                        inputs: [high.filter(|_| !layer.stem), low],
+                        kernels: dw.iter_mut().map(|dw| some_mut(dw)).collect(),
+                        biases: [None, None],
                     };
-                    octconv2d_backward(isa, c, some(&x[0]), some(&x[1]), &weights, some(&dy[0]), some(&dy[1]), to, &mut ws);
+                    c.backward(isa, &operands, dy.each_ref().map(|dy| some(dy)), to, &mut ws);
                     if r > 0 {
                         tf.push(f);
                         tb.push(now() - start);
                     }
                 }
                 let mut norm_times = [0.0; 2];
-                for g in 0..2 {
-                    let channels = c.c_out[g];
+                for (g, y) in y.iter().enumerate() {
+                    let [channels, height, width] = c.output(g);
                     if channels == 0 {
                         continue;
                     }
                     let ones = vec![1.0; channels];
                     let norm = Norm {
-                        dims: [batch, channels, outs[g][0] * outs[g][1]],
+                        dims: [batch, channels, height * width],
                         gamma: &ones,
                         beta: &ones,
                         epsilon: 1e-5,
                         bounds: [0.0, f32::INFINITY],
                     };
                     let (mut dg, mut db) = (ones.clone(), ones.clone());
-                    let (mut z, mut dz) = (y[g].clone(), y[g].clone());
+                    let (mut z, mut dz) = (y.clone(), y.clone());
                     let mut s = Statistics::default();
                     let mut t = [vec![], vec![]];
                     for _ in 0..repeats {
                         let start = now();
-                        norm.forward(isa, &y[g], Residual::None, &mut z, &mut s);
+                        norm.forward(isa, y, Residual::None, &mut z, &mut s);
                         t[0].push(now() - start);
                         let start = now();
                         let to = ParameterGradients { gamma: &mut dg, beta: &mut db };
                         let forward = Forward { y: Some(&z), statistics: &s };
-                        norm.backward(isa, &y[g], forward, &mut dz, to);
+                        norm.backward(isa, y, forward, &mut dz, to);
                         t[1].push(now() - start);
                     }
                     (0..2).for_each(|i| norm_times[i] += shortest(&t[i]));
                 }
                 let (f, b) = (shortest(&tf), shortest(&tb));
-                let gflop = 2e-9 * macs(c);
+                let gflop = 2e-9 * macs(c, layer.size);
                 let back = if layer.stem { 1.0 } else { 2.0 };
                 println!(
                     "{:10} ×{} forward {f:7.2} ms {:6.1} GFLOP/s, backward {b:7.2} ms {:6.1} GFLOP/s; norm {:6.2} + {:6.2} ms",

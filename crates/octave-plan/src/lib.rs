@@ -25,9 +25,11 @@ extern crate alloc;
 mod activation;
 mod layer;
 mod path;
+mod refusal;
 mod size;
 
 pub use activation::Activation;
 pub use layer::{Downsample, Exchange, Layer, Padding, Upsample};
 pub use path::{Path, Plan};
+pub use refusal::Refusal;
 pub use size::{half_size, same_padding};

@@ -3,17 +3,15 @@
 
 use std::{env, process::ExitCode};
 
-use burn_octresnet::{
-    model::{Alpha, Arch, OctResNetConfig, Stem},
-    train::{DeviceName, ModelRecipe},
-};
+use burn_image_train::{DeviceName, text::shortened};
+use burn_octresnet::model::{Alpha, Arch, OctResNetConfig, Stem};
 use clap::{
     Args, CommandFactory, Parser,
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
 
-use crate::commands::Command;
+use crate::{LONGEST_ERROR, commands::Command, network::ModelRecipe};
 
 /// Trains octave ResNets on folders of images, and uses what was trained.
 ///
@@ -153,7 +151,8 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
             ExitCode::from(if error.use_stderr() { 2 } else { 0 })
         }
         _ => {
-            eprintln!("{}", one_line(&error.to_string(), env::args()));
+            let line = one_line(&error.to_string(), env::args());
+            eprintln!("{}", shortened(&line, LONGEST_ERROR));
             ExitCode::from(2)
         }
     })

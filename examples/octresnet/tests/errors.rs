@@ -234,3 +234,23 @@ fn damaged_and_foreign_weights_are_refused() {
     run(&mut place.octresnet("evaluate images")).error(1, &["config.json"]);
     run(&mut place.octresnet("evaluate nowhere")).error(1, &["does not exist"]);
 }
+
+#[test]
+fn a_message_about_a_long_value_is_short() {
+    let place = Workplace::new();
+    let long = "x".repeat(100_000);
+    let recipe = format!("{{\"model\": {{\"arch\": \"{long}\"}}}}");
+    fs::write(place.path("long.json"), recipe).unwrap();
+    for (line, code) in [
+        ("train --config long.json".to_string(), 1),
+        (format!("train --alpha {long}"), 2),
+    ] {
+        let output = run(&mut place.octresnet(&line));
+        assert_eq!(output.code, code);
+        assert!(
+            output.stderr.chars().count() < 2000,
+            "{}",
+            output.stderr.len()
+        );
+    }
+}

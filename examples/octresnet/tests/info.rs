@@ -4,7 +4,6 @@ mod common;
 
 use std::fs;
 
-use burn_octresnet::train::Recipe;
 use common::*;
 use serde_json::Value;
 
@@ -172,54 +171,4 @@ fn help_shows_examples() {
         assert_eq!(output.stderr, "");
     }
     assert_eq!(run(&mut octresnet()).code, 2);
-}
-
-#[test]
-fn the_recipes_are_complete_and_valid() {
-    let mut count = 0;
-    for entry in fs::read_dir(workspace().join("configs")).unwrap() {
-        let path = entry.unwrap().path();
-        let recipe = Recipe::load(&path).unwrap();
-        assert!(
-            !recipe.about.is_empty() && !recipe.expected.is_empty(),
-            "{path:?}"
-        );
-        // What decides a run is said and not left to the default run.
-        let text = fs::read_to_string(&path).unwrap();
-        let given: Value = serde_json::from_str(&text).unwrap();
-        let decisive = [
-            "/model/arch",
-            "/model/alpha",
-            "/model/stem",
-            "/model/width",
-            "/data/path",
-            "/data/batch_size",
-            "/data/train/size",
-            "/data/val/size",
-            "/optimizer/lr",
-            "/optimizer/weight_decay",
-            "/schedule/kind",
-            "/label_smoothing",
-            "/epochs",
-        ];
-        for place in decisive {
-            assert!(given.pointer(place).is_some(), "{path:?} lacks {place}");
-        }
-        assert!(!text.contains("TODO"), "{path:?}");
-        count += 1;
-    }
-    assert!(count >= 26);
-}
-
-#[test]
-fn the_default_run_is_the_emoji_recipe_and_vanilla_differs_in_alpha_alone() {
-    let load = |name: &str| Recipe::load(workspace().join("configs").join(name)).unwrap();
-    let emoji = load("emoji.json");
-    assert_eq!(emoji, Recipe::default());
-    let vanilla = load("emoji-vanilla.json");
-    let mut expected = emoji;
-    expected.model.alpha = burn_octresnet::model::Alpha::Uniform(0.0);
-    expected.about.clone_from(&vanilla.about);
-    expected.expected.clone_from(&vanilla.expected);
-    assert_eq!(vanilla, expected);
 }

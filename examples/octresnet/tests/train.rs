@@ -34,6 +34,14 @@ fn a_run_can_be_resumed_evaluated_and_used() {
         serde_json::from_str::<Vec<String>>(&classes).unwrap(),
         CLASSES
     );
+    // Flags made another run of the default one: what that says of itself is not true of it.
+    for name in ["config.json", "report.md"] {
+        let text = fs::read_to_string(run_dir.join(name)).unwrap();
+        assert!(
+            !text.contains("default run") && !text.contains("70 %"),
+            "{text}"
+        );
+    }
     let first = metrics(&run_dir);
     assert_eq!(first.len(), 2);
     for (epoch, row) in first.iter().enumerate() {

@@ -231,11 +231,15 @@ impl Stripes {
     /// The pixels of an image, and its class.
     fn item(&self, index: usize) -> (Vec<f32>, usize) {
         let class = index % CLASSES;
-        let mut random = self.seed << 32 | index as u64 + 1;
+        let mut random = (self.seed << 32) | (index as u64 + 1);
         let pixels = (0..SIZE * SIZE).map(|pixel| {
             let (row, column) = (pixel / SIZE, pixel % SIZE);
             let along = [row, column, row + column][class] + index;
-            let stripe = if along / 3 % 2 == 0 { 1.0 } else { -1.0 };
+            let stripe = if (along / 3).is_multiple_of(2) {
+                1.0
+            } else {
+                -1.0
+            };
             // xorshift, <https://www.jstatsoft.org/article/view/v008i14>
             random ^= random << 13;
             random ^= random >> 7;

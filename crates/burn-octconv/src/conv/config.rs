@@ -6,7 +6,7 @@ use burn::{
     tensor::Device,
 };
 
-use octave_plan::{Downsample, Exchange, Layer, Padding, Upsample};
+use octave_plan::{Downsample, Exchange, Layer, Padding, Plan, Upsample};
 
 use super::OctConv2d;
 use crate::{ChannelSplit, OctConvError};
@@ -76,18 +76,6 @@ pub struct OctConv2dConfig {
     pub exchange: Exchange,
 }
 
-/// What is known about a layer once its configuration has been checked.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub input: ChannelSplit,
-    pub output: ChannelSplit,
-    pub h2h: bool,
-    pub h2l: bool,
-    pub l2h: bool,
-    pub l2l: bool,
-    pub layer: octave_plan::Plan<2>,
-}
-
 impl OctConv2dConfig {
     /// Sets the same share of low-frequency channels on both sides.
     pub fn with_alpha(self, alpha: f64) -> Self {
@@ -126,43 +114,27 @@ impl OctConv2dConfig {
         Ok(OctConv2d::from_plan(self, self.plan()?, device))
     }
 
-    pub(crate) fn plan(&self) -> Result<Plan, OctConvError> {
+    /// The paths of the layer: what everything that computes, counts or shows it reads.
+    ///
+    /// # Errors
+    ///
+    /// The first [`OctConvError`] found in the configuration.
+    pub fn plan(&self) -> Result<Plan<2>, OctConvError> {
         self.check_sizes()?;
         self.check_magnitudes()?;
         self.check_initializer()?;
         let input = ChannelSplit::named(self.channels[0], self.alpha_in, "alpha_in")?;
         let output = ChannelSplit::named(self.channels[1], self.alpha_out, "alpha_out")?;
-        let depthwise = self.is_depthwise();
-        if depthwise {
-            if input != output {
-                return Err(OctConvError::Depthwise {
-                    channels: self.groups,
-                    alpha_in: self.alpha_in,
-                    alpha_out: self.alpha_out,
-                });
-            }
-        } else {
+        if !self.is_depthwise() {
             self.check_groups(input, output)?;
+        } else if input != output {
+            return Err(OctConvError::Depthwise {
+                channels: self.groups,
+                alpha_in: self.alpha_in,
+                alpha_out: self.alpha_out,
+            });
         }
-
-        let path = |from: usize, to: usize, wanted: bool| from > 0 && to > 0 && wanted;
-        let plan = Plan {
-            h2h: path(input.high, output.high, true),
-            h2l: path(
-                input.high,
-                output.low,
-                self.exchange.has_h2l() && !depthwise,
-            ),
-            l2h: path(
-                input.low,
-                output.high,
-                self.exchange.has_l2h() && !depthwise,
-            ),
-            l2l: path(input.low, output.low, true),
-            input,
-            output,
-            layer: octave_plan::Plan::new(self.layer(input, output), self.exchange),
-        };
+        let plan = Plan::new(self.layer(input, output), self.exchange);
         self.check_reachable(&plan)?;
         self.check_padding(&plan)?;
         Ok(plan)
@@ -279,27 +251,24 @@ impl OctConv2dConfig {
         })
     }
 
-    fn check_reachable(&self, plan: &Plan) -> Result<(), OctConvError> {
-        let unreachable = |group, path| OctConvError::Unreachable {
-            group,
-            path,
-            alpha_in: self.alpha_in,
-            alpha_out: self.alpha_out,
-        };
-        if plan.output.high > 0 && !plan.h2h && !plan.l2h {
-            return Err(unreachable("high", "L→H"));
-        }
-        if plan.output.low > 0 && !plan.l2l && !plan.h2l {
-            return Err(unreachable("low", "H→L"));
+    fn check_reachable(&self, plan: &Plan<2>) -> Result<(), OctConvError> {
+        for (to, (group, path)) in [("high", "L→H"), ("low", "H→L")].into_iter().enumerate() {
+            if plan.output[to] > 0 && plan.into_group(to).next().is_none() {
+                return Err(OctConvError::Unreachable {
+                    group,
+                    path,
+                    alpha_in: self.alpha_in,
+                    alpha_out: self.alpha_out,
+                });
+            }
         }
         Ok(())
     }
 
-    fn check_padding(&self, plan: &Plan) -> Result<(), OctConvError> {
-        let layer = &plan.layer;
-        let same = layer.same_at_stride_1();
-        let padding = layer.padding_at_stride_1();
-        if padding == same || layer.paths.len() == 1 {
+    fn check_padding(&self, plan: &Plan<2>) -> Result<(), OctConvError> {
+        let same = plan.same_at_stride_1();
+        let padding = plan.padding_at_stride_1();
+        if padding == same || plan.paths.len() == 1 {
             return Ok(());
         }
         Err(OctConvError::Padding {

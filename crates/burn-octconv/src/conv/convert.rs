@@ -6,14 +6,10 @@ use burn::{
     tensor::Tensor,
 };
 
-use super::{OctConv2d, OctConv2dConfig};
-use crate::{ChannelSplit, OctConvError};
+use octave_plan::{Padding, Plan};
 
-/// A rectangle of a vanilla kernel: output channels by input channels.
-struct Block {
-    output: (usize, usize),
-    input: (usize, usize),
-}
+use super::{OctConv2d, OctConv2dConfig};
+use crate::OctConvError;
 
 impl OctConv2d {
     /// Cuts a vanilla convolution in four.
@@ -41,40 +37,30 @@ impl OctConv2d {
             .with_bias(conv.bias.is_some())
             .with_alpha_in(alpha_in)
             .with_alpha_out(alpha_out);
-        let plan = config.plan()?;
-        let vanilla = plan.input.low == 0 && plan.output.low == 0;
+        let vanilla = {
+            let plan = config.plan()?;
+            plan.input[1] == 0 && plan.output[1] == 0
+        };
         let config = config.with_strided(vanilla);
         let mut layer = config.try_init(&conv.weight.val().device())?;
+        let plan = layer.plan.clone();
+        let groups = kernel_groups(&plan);
 
         // Detached, since a slice of a tracked parameter is no leaf of the graph.
         let weight = conv.weight.val().detach();
-        let cut = |kernel: &mut Option<Param<Tensor<4>>>, block: Block| {
-            if let Some(kernel) = kernel {
-                let [rows, columns, ..] = kernel.dims();
-                let part = layer_groups(&weight, conv.groups, config.is_depthwise())
-                    .narrow(1, block.output.0, block.output.1)
-                    .narrow(2, block.input.0, block.input.1)
-                    .reshape([rows, columns, height, width]);
-                *kernel = Param::from_tensor(part);
+        let weight: Tensor<4> = weight.reshape([groups, out / groups, per_group, height * width]);
+        for path in &plan.paths {
+            let part = weight
+                .clone()
+                .narrow(1, path.rows.start, path.rows.len())
+                .narrow(2, path.columns.start, path.columns.len());
+            let [rows, columns] = plan.weight_dims(path);
+            if let Some(kernel) = layer.kernel_mut(path) {
+                *kernel = Param::from_tensor(part.reshape([rows, columns, height, width]));
             }
-        };
-        let [h2h, h2l, l2h, l2l] = blocks(
-            layer.input,
-            layer.output,
-            conv.groups,
-            config.is_depthwise(),
-        );
-        cut(&mut layer.h2h, h2h);
-        cut(&mut layer.h2l, h2l);
-        cut(&mut layer.l2h, l2h);
-        cut(&mut layer.l2l, l2l);
+        }
 
         if let Some(bias) = &conv.bias {
-            let groups = if config.is_depthwise() {
-                1
-            } else {
-                conv.groups
-            };
             let bias = bias.val().detach().reshape([groups, out / groups]);
             let cut = |start: usize, channels: usize| {
                 (channels > 0).then(|| {
@@ -82,8 +68,8 @@ impl OctConv2d {
                     Param::from_tensor(part.reshape([channels]))
                 })
             };
-            layer.bias_high = cut(0, layer.output.high);
-            layer.bias_low = cut(layer.output.high, layer.output.low);
+            layer.bias_high = cut(0, plan.output[0]);
+            layer.bias_low = cut(plan.output[0], plan.output[1]);
         }
         Ok(layer)
     }
@@ -91,113 +77,66 @@ impl OctConv2d {
     /// Glues the four kernels to a vanilla convolution: the inverse of
     /// [`OctConv2d::from_conv2d`], exact to the bit. Paths that are switched off become zeros.
     pub fn to_conv2d(&self) -> Conv2d {
-        let depthwise = self.is_depthwise();
-        let groups = if depthwise { 1 } else { self.groups };
-        let [height, width] = self.kernel_size;
-        let glued = |kernel: &Option<Param<Tensor<4>>>, rows: usize, columns: usize| {
-            let columns = if depthwise { 1 } else { columns / groups };
+        let plan = &self.plan;
+        let kernels = self.kernels();
+        let groups = kernel_groups(plan);
+        let [height, width] = plan.kernel_size;
+        let part = |from: usize, to: usize| {
+            let path = plan.path(from, to);
+            let kernel = path.and_then(|path| kernels.get(path));
+            let columns = match plan.is_depthwise() {
+                true => 1,
+                false => plan.input[from] / groups,
+            };
+            let shape = [groups, plan.output[to] / groups, columns, height * width];
             match kernel {
-                Some(kernel) => {
-                    kernel
-                        .val()
-                        .reshape([groups, rows / groups, columns, height * width])
-                }
-                None => Tensor::zeros(
-                    [groups, rows / groups, columns, height * width],
-                    &self.device(),
-                ),
+                Some(kernel) => kernel.clone().reshape(shape),
+                None => Tensor::zeros(shape, &self.device()),
             }
         };
-        let row = |from_high: &Option<_>, from_low: &Option<_>, rows: usize| {
-            let parts = [(from_high, self.input.high), (from_low, self.input.low)];
-            let parts = parts.into_iter().filter(|(_, columns)| *columns > 0);
-            let parts: Vec<Tensor<4>> = parts
-                .map(|(kernel, columns)| glued(kernel, rows, columns))
-                .collect();
+        let row = |to: usize| {
+            // One filter per channel reads its own group alone.
+            let from = (0..2).filter(|&from| plan.input[from] > 0);
+            let from = from.filter(|&from| !plan.is_depthwise() || from == to);
+            let parts: Vec<Tensor<4>> = from.map(|from| part(from, to)).collect();
             Tensor::cat(parts, 2)
         };
-        let mut rows = Vec::new();
-        if depthwise {
-            rows.extend(
-                self.h2h
-                    .as_ref()
-                    .map(|_| glued(&self.h2h, self.output.high, 1)),
-            );
-            rows.extend(
-                self.l2l
-                    .as_ref()
-                    .map(|_| glued(&self.l2l, self.output.low, 1)),
-            );
-        } else {
-            if self.output.high > 0 {
-                rows.push(row(&self.h2h, &self.l2h, self.output.high));
-            }
-            if self.output.low > 0 {
-                rows.push(row(&self.h2l, &self.l2l, self.output.low));
-            }
-        }
-        let per_group = self.input.total() / self.groups;
-        let weight =
-            Tensor::cat(rows, 1)
-                .detach()
-                .reshape([self.output.total(), per_group, height, width]);
+        let rows = (0..2).filter(|&to| plan.output[to] > 0).map(row).collect();
+        let out = self.output().total();
+        let per_group = self.input().total() / plan.groups;
+        let weight = Tensor::cat(rows, 1).detach();
 
-        let biases = [&self.bias_high, &self.bias_low].into_iter().flatten();
+        let biases = [kernels.bias_high, kernels.bias_low].into_iter().flatten();
         let biases: Vec<Tensor<2>> = biases
             .map(|bias| {
                 let channels = bias.dims()[0];
-                bias.val().reshape([groups, channels / groups])
+                bias.reshape([groups, channels / groups])
             })
             .collect();
-        let bias = (!biases.is_empty()).then(|| {
-            Param::from_tensor(
-                Tensor::cat(biases, 1)
-                    .detach()
-                    .reshape([self.output.total()]),
-            )
-        });
-        let [(top, bottom), (left, right)] = self.plan.padding_at_stride_1();
+        let bias = (!biases.is_empty())
+            .then(|| Param::from_tensor(Tensor::cat(biases, 1).detach().reshape([out])));
         Conv2d {
-            weight: Param::from_tensor(weight),
+            weight: Param::from_tensor(weight.reshape([out, per_group, height, width])),
             bias,
-            stride: [self.plan.stride; 2],
-            kernel_size: self.kernel_size,
-            dilation: self.plan.dilation,
-            groups: self.groups,
-            padding: if self.plan.padding == octave_plan::Padding::Same {
-                PaddingConfig2d::Same
-            } else {
-                PaddingConfig2d::Explicit(top, left, bottom, right)
+            stride: [plan.stride; 2],
+            kernel_size: plan.kernel_size,
+            dilation: plan.dilation,
+            groups: plan.groups,
+            padding: match plan.padding {
+                Padding::Same => PaddingConfig2d::Same,
+                Padding::Explicit([(top, bottom), (left, right)]) => {
+                    PaddingConfig2d::Explicit(top, left, bottom, right)
+                }
             },
         }
     }
 }
 
-/// A kernel as `[groups, out / groups, in / groups, height · width]`; a depthwise one has all its
-/// channels in one group, since it is cut along the output only.
-fn layer_groups(weight: &Tensor<4>, groups: usize, depthwise: bool) -> Tensor<4> {
-    let [out, per_group, height, width] = weight.dims();
-    let groups = if depthwise { 1 } else { groups };
-    weight
-        .clone()
-        .reshape([groups, out / groups, per_group, height * width])
-}
-
-/// Where the four kernels lie in each group of the vanilla kernel: H→H, H→L, L→H, L→L.
-fn blocks(input: ChannelSplit, output: ChannelSplit, groups: usize, depthwise: bool) -> [Block; 4] {
-    let side = |split: ChannelSplit, groups: usize| {
-        let (high, low) = (split.high / groups, split.low / groups);
-        [(0, high), (high, low)]
-    };
-    let outputs = side(output, if depthwise { 1 } else { groups });
-    let inputs = if depthwise {
-        [(0, 1); 2]
-    } else {
-        side(input, groups)
-    };
-    let block = |to: usize, from: usize| Block {
-        output: outputs[to],
-        input: inputs[from],
-    };
-    [block(0, 0), block(1, 0), block(0, 1), block(1, 1)]
+/// Groups by which the vanilla kernel is cut. A depthwise one is cut along the output only, with all
+/// its channels in one group.
+fn kernel_groups(plan: &Plan<2>) -> usize {
+    match plan.is_depthwise() {
+        true => 1,
+        false => plan.groups,
+    }
 }

@@ -106,7 +106,7 @@ impl OctConv2d {
     ///
     /// If the norm does not have the channels that the layer returns.
     pub fn fold_batch_norm(&self, norm: &OctBatchNorm) -> Self {
-        self.assert_channels(norm, [self.output.high, self.output.low]);
+        self.assert_channels(norm, &self.plan.output);
         let dtype = self.dtype();
         let mut folded = self.clone();
         if let Some(high) = norm.high.as_ref().map(Affine::new) {
@@ -131,11 +131,11 @@ impl OctConv2d {
     ///
     /// If the norm does not have the channels that the layer reads.
     pub fn fold_input_batch_norm(&self, norm: &OctBatchNorm) -> Option<Self> {
-        self.assert_channels(norm, [self.input.high, self.input.low]);
+        self.assert_channels(norm, &self.plan.input);
         let pixelwise =
-            self.kernel_size == [1, 1] && self.plan.padding_at_stride_1() == [(0, 0); 2];
+            self.plan.kernel_size == [1, 1] && self.plan.padding_at_stride_1() == [(0, 0); 2];
         let max_pools = self.h2l.is_some() && self.plan.downsample == Downsample::Max;
-        if !pixelwise || self.groups > 1 || max_pools {
+        if !pixelwise || self.plan.groups > 1 || max_pools {
             return None;
         }
         let dtype = self.dtype();
@@ -177,7 +177,7 @@ impl OctConv2d {
         kernel.expect("a layer has at least one path").val().dtype()
     }
 
-    fn assert_channels(&self, norm: &OctBatchNorm, expected: [usize; 2]) {
+    fn assert_channels(&self, norm: &OctBatchNorm, expected: &[usize]) {
         let channels = [&norm.high, &norm.low]
             .map(|norm| norm.as_ref().map_or(0, |norm| norm.gamma.dims()[0]));
         assert_eq!(

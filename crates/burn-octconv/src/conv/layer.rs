@@ -4,12 +4,11 @@ use burn::{
     module::{Content, DisplaySettings, Module, ModuleDisplay, Param},
     tensor::{Device, Tensor},
 };
-use octave_plan::Padding;
+use octave_plan::{Path, Plan};
 
-use super::{OctConv2dConfig, Plan};
+use super::OctConv2dConfig;
 use crate::{
-    ChannelSplit, Downsample, FeatureError, OctFeatures,
-    features::half,
+    ChannelSplit, FeatureError, OctFeatures,
     ops::{self, OctKernels},
 };
 
@@ -41,63 +40,48 @@ pub struct OctConv2d {
     pub bias_high: Option<Param<Tensor<1>>>,
     /// Bias of the low output, `[channels_low_out]`.
     pub bias_low: Option<Param<Tensor<1>>>,
-    /// Input channels by frequency.
-    #[module(skip)]
-    pub input: ChannelSplit,
-    /// Output channels by frequency.
-    #[module(skip)]
-    pub output: ChannelSplit,
-    /// The size of the kernel, `[height, width]`.
-    #[module(skip)]
-    pub kernel_size: [usize; 2],
-    /// Groups of every path (the number of channels of each, if the layer is depthwise).
-    #[module(skip)]
-    pub groups: usize,
     /// How the layer is computed, path by path.
     #[module(skip)]
-    pub plan: octave_plan::Plan<2>,
+    pub plan: Plan<2>,
 }
 
 impl OctConv2d {
-    pub(super) fn from_plan(config: &OctConv2dConfig, plan: Plan, device: &Device) -> Self {
+    pub(super) fn from_plan(config: &OctConv2dConfig, plan: Plan<2>, device: &Device) -> Self {
         let [channels_in, channels_out] = config.channels;
         let [height, width] = config.kernel_size;
-        let groups = config.groups;
-        let fan_in = channels_in / groups * height * width;
-        let fan_out = channels_out / groups * height * width;
-        let depthwise = config.is_depthwise();
-
-        let kernel = |exists: bool, to: usize, from: usize| {
-            let from = if depthwise { 1 } else { from / groups };
-            exists.then(|| {
-                config.initializer.init_with(
-                    [to, from, height, width],
-                    Some(fan_in),
-                    Some(fan_out),
-                    device,
-                )
-            })
+        let fan = |channels: usize| Some(channels / config.groups * height * width);
+        let (fan_in, fan_out) = (fan(channels_in), fan(channels_out));
+        let kernel = |from: usize, to: usize| {
+            let [rows, columns] = plan.weight_dims(plan.path(from, to)?);
+            let shape = [rows, columns, height, width];
+            Some(config.initializer.init_with(shape, fan_in, fan_out, device))
         };
         let bias = |channels: usize| {
             (config.bias && channels > 0).then(|| {
                 config
                     .initializer
-                    .init_with([channels], Some(fan_in), Some(fan_out), device)
+                    .init_with([channels], fan_in, fan_out, device)
             })
         };
         Self {
-            h2h: kernel(plan.h2h, plan.output.high, plan.input.high),
-            h2l: kernel(plan.h2l, plan.output.low, plan.input.high),
-            l2h: kernel(plan.l2h, plan.output.high, plan.input.low),
-            l2l: kernel(plan.l2l, plan.output.low, plan.input.low),
-            bias_high: bias(plan.output.high),
-            bias_low: bias(plan.output.low),
-            input: plan.input,
-            output: plan.output,
-            kernel_size: config.kernel_size,
-            groups,
-            plan: plan.layer,
+            h2h: kernel(0, 0),
+            h2l: kernel(0, 1),
+            l2h: kernel(1, 0),
+            l2l: kernel(1, 1),
+            bias_high: bias(plan.output[0]),
+            bias_low: bias(plan.output[1]),
+            plan,
         }
+    }
+
+    /// Input channels by frequency.
+    pub fn input(&self) -> ChannelSplit {
+        ChannelSplit::from_groups(&self.plan.input)
+    }
+
+    /// Output channels by frequency.
+    pub fn output(&self) -> ChannelSplit {
+        ChannelSplit::from_groups(&self.plan.output)
     }
 
     /// Applies the convolution. A plain tensor is a feature map without a low group.
@@ -121,7 +105,7 @@ impl OctConv2d {
 
     /// Whether the layer is depthwise: one filter per channel, no exchange paths.
     pub fn is_depthwise(&self) -> bool {
-        self.groups > 1 && [self.input.total(), self.output.total()] == [self.groups; 2]
+        self.plan.is_depthwise()
     }
 
     /// The device that holds the kernels.
@@ -139,10 +123,11 @@ impl OctConv2d {
     /// for, [`FeatureError::TooSmall`] if a path reads a map smaller than its kernel.
     pub fn check(&self, input: &OctFeatures) -> Result<(), FeatureError> {
         let [high, low] = input.channels();
-        if [high, low] != [self.input.high, self.input.low] {
+        let expected = self.input();
+        if [high, low] != [expected.high, expected.low] {
             return Err(FeatureError::Channels {
-                expected_high: self.input.high,
-                expected_low: self.input.low,
+                expected_high: expected.high,
+                expected_low: expected.low,
                 high,
                 low,
             });
@@ -152,34 +137,28 @@ impl OctConv2d {
 
     fn check_size(&self, size: [usize; 2]) -> Result<(), FeatureError> {
         let plan = &self.plan;
-        let padding = plan.padding_at_stride_1();
-        let high = if plan.pools() { half(size) } else { size };
-        let pooled = match plan.downsample {
-            Downsample::Strided => high,
-            Downsample::Average | Downsample::Max => half(high),
-        };
-        let extent = plan.extent();
-        for (path, kernel, map) in [
-            ("H→H", &self.h2h, high),
-            ("H→L", &self.h2l, pooled),
-            ("L→H", &self.l2h, half(size)),
-            ("L→L", &self.l2l, half(high)),
-        ] {
-            let fits = |axis: usize| {
-                let (begin, end) = padding[axis];
-                let padded = map[axis] + begin + end;
-                map[axis] > 0 && (plan.padding == Padding::Same || padded >= extent[axis])
-            };
-            if kernel.is_some() && !(fits(0) && fits(1)) {
+        for path in &plan.paths {
+            if plan.conv_size(path, size).contains(&0) {
                 return Err(FeatureError::TooSmall {
-                    path,
-                    map,
-                    padding,
-                    extent,
+                    path: name(path),
+                    map: plan.read_size(path, size),
+                    padding: plan.padding_at_stride_1(),
+                    extent: plan.extent(),
                 });
             }
         }
         Ok(())
+    }
+
+    /// The kernel parameter of a path.
+    pub(super) fn kernel_mut(&mut self, path: &Path) -> Option<&mut Param<Tensor<4>>> {
+        let kernel = match (path.from, path.to) {
+            (0, 0) => &mut self.h2h,
+            (0, 1) => &mut self.h2l,
+            (1, 0) => &mut self.l2h,
+            _ => &mut self.l2l,
+        };
+        kernel.as_mut()
     }
 
     /// The kernels and biases as tensors.
@@ -197,6 +176,16 @@ impl OctConv2d {
     }
 }
 
+/// What messages call a path.
+fn name(path: &Path) -> &'static str {
+    match (path.from, path.to) {
+        (0, 0) => "H→H",
+        (0, 1) => "H→L",
+        (1, 0) => "L→H",
+        _ => "L→L",
+    }
+}
+
 impl ModuleDisplay for OctConv2d {
     fn custom_settings(&self) -> Option<DisplaySettings> {
         DisplaySettings::new()
@@ -205,7 +194,7 @@ impl ModuleDisplay for OctConv2d {
     }
 
     fn custom_content(&self, content: Content) -> Option<Content> {
-        let split = |s: &ChannelSplit| format!("{} ({} high + {} low)", s.total(), s.high, s.low);
+        let split = |s: ChannelSplit| format!("{} ({} high + {} low)", s.total(), s.high, s.low);
         let plan = &self.plan;
         let stride = match (plan.stride, plan.strided) {
             (1, _) => String::from("1"),
@@ -213,12 +202,12 @@ impl ModuleDisplay for OctConv2d {
             (_, true) => String::from("2 (strided)"),
         };
         content
-            .add("ch_in", &split(&self.input))
-            .add("ch_out", &split(&self.output))
-            .add("kernel_size", &format!("{:?}", self.kernel_size))
+            .add("ch_in", &split(self.input()))
+            .add("ch_out", &split(self.output()))
+            .add("kernel_size", &format!("{:?}", plan.kernel_size))
             .add("stride", &stride)
             .add("dilation", &format!("{:?}", plan.dilation))
-            .add("groups", &self.groups)
+            .add("groups", &plan.groups)
             .add("padding", &format!("{:?}", plan.padding_at_stride_1()))
             .optional()
     }

@@ -8,5 +8,3 @@ pub use config::OctConv2dConfig;
 pub(crate) use fold::Affine;
 pub use fold::fold_batch_norm;
 pub use layer::OctConv2d;
-
-pub(crate) use config::Plan;

@@ -113,7 +113,8 @@ impl NetworkBuilder {
         let mut groups = [Group::default(), Group::default()];
         let size = self.paths(x, layer, &mut groups)?;
         if let Some((x, projection)) = epilogue.projection {
-            let same = projection.output == layer.output && projection.groups == layer.groups;
+            let same = projection.plan.output == layer.plan.output
+                && projection.plan.groups == layer.plan.groups;
             if projection.is_depthwise() || !same {
                 return None;
             }
@@ -130,7 +131,7 @@ impl NetworkBuilder {
         let mut product = |group: Group, channels: usize, size: SizeId, index: usize| {
             (channels > 0).then(|| {
                 // The fine and the coarse sum are computed panel by panel.
-                let width = panel_width(channels, layer.groups);
+                let width = panel_width(channels, layer.plan.groups);
                 let weights = pack(channels, width, &group.fine, Some(&group.bias));
                 let coarse = pack(channels, width, &group.coarse, None);
                 let to = self.map(channels, size);
@@ -148,8 +149,8 @@ impl NetworkBuilder {
             })
         };
         Some(OctMap {
-            high: product(high, layer.output.high, size, 0),
-            low: product(low, layer.output.low, half, 1),
+            high: product(high, layer.plan.output[0], size, 0),
+            low: product(low, layer.plan.output[1], half, 1),
             size,
         })
     }
@@ -196,7 +197,7 @@ impl NetworkBuilder {
                 return Some(None);
             };
             let map = map?;
-            let c_in = kernel.dims()[1] * layer.groups;
+            let c_in = kernel.dims()[1] * layer.plan.groups;
             if net.maps[map].channels != c_in {
                 return None;
             }
@@ -204,9 +205,9 @@ impl NetworkBuilder {
                 reading: net.read(map, stride, padding),
                 weight: values(kernel.val())?,
                 c_in,
-                kernel: layer.kernel_size,
+                kernel: layer.plan.kernel_size,
                 dilation: options.dilation,
-                groups: layer.groups,
+                groups: layer.plan.groups,
             }))
         };
         let stride = if strided { 2 } else { 1 };
@@ -225,8 +226,8 @@ impl NetworkBuilder {
         to_low.fine.extend(l2l);
 
         for (group, bias, channels) in [
-            (to_high, &layer.bias_high, layer.output.high),
-            (to_low, &layer.bias_low, layer.output.low),
+            (to_high, &layer.bias_high, layer.plan.output[0]),
+            (to_low, &layer.bias_low, layer.plan.output[1]),
         ] {
             group.bias.resize(channels, 0.0);
             if let Some(bias) = bias {
@@ -282,7 +283,7 @@ impl NetworkBuilder {
             let weights = DepthwiseWeights::new(
                 &weight,
                 channels,
-                layer.kernel_size,
+                layer.plan.kernel_size,
                 dilation,
                 bias.as_deref(),
             );

@@ -6,6 +6,7 @@
 //! decides for nothing else because that thread runs nothing else: the engine's `apart` sees to that.
 
 use burn::tensor::Device;
+use octave_plan::Refusal;
 
 #[cfg(feature = "flex")]
 std::thread_local! {
@@ -60,17 +61,22 @@ impl Drop for Restore {
 ///
 /// A layer with options that the engine does not have is composed even so.
 pub fn uses_engine(device: &Device) -> bool {
+    engine_of(device).is_ok()
+}
+
+/// Why layers on `device` are not computed by an engine when this thread calls them.
+pub(super) fn engine_of(device: &Device) -> Result<(), Refusal> {
     #[cfg(feature = "flex")]
     {
         use burn::backend::DispatchDevice;
         let device = device.clone().without_autodiff();
-        ENABLED.get() && matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+        if matches!(device.as_dispatch(), DispatchDevice::Flex(_)) {
+            let enabled = ENABLED.get();
+            return enabled.then_some(()).ok_or(Refusal::SwitchedOff);
+        }
     }
-    #[cfg(not(feature = "flex"))]
-    {
-        let _ = device;
-        false
-    }
+    let _ = device;
+    Err(Refusal::Backend)
 }
 
 #[cfg(all(test, feature = "flex"))]

@@ -5,9 +5,13 @@
 //! primitive operations; it is also the reference that every engine is tested against, and the
 //! form in which graph capture sees the layer. [`without_engine`] asks for it by hand.
 
+#[cfg(feature = "flex")]
+mod backend;
 #[cfg(feature = "capture")]
 mod capture;
 pub mod composed;
+#[cfg(feature = "flex")]
+pub(crate) mod eligibility;
 mod engine;
 #[cfg(feature = "flex")]
 mod flex;
@@ -16,17 +20,13 @@ pub mod resample;
 
 pub use engine::{uses_engine, without_engine};
 
-#[cfg(feature = "flex")]
-use burn::nn::PaddingConfig2d;
-use burn::{nn::conv::Conv2d, tensor::Tensor};
-
-#[cfg(feature = "flex")]
-use octave_plan::{Exchange, Layer, Padding};
-use octave_plan::{Path, Plan};
+use burn::{
+    nn::conv::Conv2d,
+    tensor::{Device, Tensor},
+};
+use octave_plan::{Path, Plan, Refusal};
 
 use crate::OctFeatures;
-#[cfg(feature = "flex")]
-use octave_engine::train::OctConv;
 
 /// The kernels and biases of one octave convolution. A path without a kernel does not exist.
 #[derive(Debug, Clone, Default)]
@@ -76,8 +76,8 @@ impl OctKernels {
 /// message of its own.
 pub fn octconv2d(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) -> OctFeatures {
     #[cfg(feature = "flex")]
-    if let Some(geometry) = flex::geometry(&features, &kernels, plan) {
-        return flex::octconv2d(features, kernels, &geometry);
+    if let Ok(geometry) = eligibility::octconv2d(&features, &kernels, plan) {
+        return backend::octconv2d(features, kernels, geometry);
     }
     composed::octconv2d(features, kernels, plan)
 }
@@ -90,46 +90,36 @@ pub fn octconv2d(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) -> 
 /// Where [`Conv2d::forward`] panics.
 pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    if let Some((features, kernels, geometry)) = by_engine(conv, &x) {
-        return flex::octconv2d(features, kernels, &geometry).into_high();
+    if let Ok(plan) = eligibility::vanilla(conv, &x) {
+        let features = OctFeatures::from_high(x.clone());
+        let kernels = OctKernels {
+            h2h: Some(conv.weight.val()),
+            bias_high: conv.bias.as_ref().map(|bias| bias.val()),
+            ..OctKernels::default()
+        };
+        if let Ok(geometry) = eligibility::octconv2d(&features, &kernels, &plan) {
+            return backend::octconv2d(features, kernels, geometry).into_high();
+        }
     }
     conv.forward(x)
 }
 
-/// A convolution as an octave convolution without low frequencies, if the engine computes it.
-#[cfg(feature = "flex")]
-fn by_engine(conv: &Conv2d, x: &Tensor<4>) -> Option<(OctFeatures, OctKernels, OctConv)> {
-    let plan = vanilla_plan(conv)?;
-    if x.dims()[1] != plan.input[0] {
-        return None;
+/// Why a layer of this plan, in f32, is composed when this thread calls it for `images` images of
+/// full resolution `size` on `device`; `None` if an engine computes it.
+pub fn refusal(
+    plan: &Plan<2>,
+    images: usize,
+    size: [usize; 2],
+    device: &Device,
+) -> Option<Refusal> {
+    if let Err(refusal) = engine::engine_of(device) {
+        return Some(refusal);
     }
-    let features = OctFeatures::from_high(x.clone());
-    let kernels = OctKernels {
-        h2h: Some(conv.weight.val()),
-        bias_high: conv.bias.as_ref().map(|bias| bias.val()),
-        ..OctKernels::default()
-    };
-    let geometry = flex::geometry(&features, &kernels, &plan)?;
-    Some((features, kernels, geometry))
-}
-
-/// The plan of a convolution with an explicit padding and a stride that is alike on both axes.
-#[cfg(feature = "flex")]
-fn vanilla_plan(conv: &Conv2d) -> Option<Plan<2>> {
-    let [stride, across] = conv.stride;
-    let padding = match conv.padding {
-        PaddingConfig2d::Valid => [(0, 0); 2],
-        PaddingConfig2d::Explicit(top, left, bottom, right) => [(top, bottom), (left, right)],
-        PaddingConfig2d::Same => return None,
-    };
-    let [rows, columns, height, width] = conv.weight.dims();
-    let layer = Layer {
-        stride,
-        strided: true,
-        padding: Padding::Explicit(padding),
-        dilation: conv.dilation,
-        groups: conv.groups,
-        ..Layer::new([columns * conv.groups, 0], [rows, 0], [height, width])
-    };
-    (stride == across).then(|| Plan::new(layer, Exchange::Both))
+    #[cfg(feature = "flex")]
+    return eligibility::geometry(plan, images, size).err();
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = (plan, images, size);
+        Some(Refusal::Backend)
+    }
 }

@@ -6,6 +6,14 @@ use burn::{
 };
 pub use octave_plan::Activation;
 
+#[cfg(feature = "flex")]
+use super::{
+    backend::{NormOperands, NormOptions, Normalized, OctBackend},
+    eligibility,
+};
+#[cfg(feature = "flex")]
+use burn::backend::Dispatch;
+
 /// Applies an activation.
 pub fn activate(activation: Activation, x: Tensor<4>) -> Tensor<4> {
     match activation {
@@ -15,14 +23,6 @@ pub fn activate(activation: Activation, x: Tensor<4>) -> Tensor<4> {
         Activation::Relu6 if super::capture::records(&x.device()) => super::capture::relu6(x),
         Activation::Relu6 => x.clamp(0.0, 6.0),
     }
-}
-
-/// Statistics of a batch, `[channels]` each.
-#[cfg(feature = "flex")]
-pub(super) struct BatchStatistics {
-    pub(super) mean: Tensor<1>,
-    /// Biased: divided by the number of values.
-    pub(super) variance: Tensor<1>,
 }
 
 /// Computes `activation(norm(x) + residual)`: what [`BatchNorm::forward`], a sum and an activation
@@ -50,10 +50,10 @@ pub fn batch_norm(
         return batch_norm(norm, full(x), residual.map(full), activation).cast(dtype);
     }
     #[cfg(feature = "flex")]
-    if trains(norm, &x) && super::flex::norm::applies(norm, &x, residual.as_ref()) {
-        let (y, batch) = super::flex::norm::batch_norm(norm, x, residual, activation);
-        update_running(norm, batch);
-        return y;
+    if trains(norm, &x) && eligibility::norm(norm, &x, residual.as_ref()).is_ok() {
+        let operands = NormOperands::new(norm, x, residual);
+        let options = options(norm, activation);
+        return update_running(norm, Dispatch::batch_norm_train_with(operands, options));
     }
     let y = norm.forward(x);
     let y = match residual {
@@ -82,13 +82,14 @@ pub fn batch_norm_max_pool(
     pool: &MaxPool2d,
 ) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    if trains(norm, &x) && super::flex::norm::applies(norm, &x, None) {
-        let [_, _, height, width] = x.dims();
-        if let Some(pool) = super::flex::pooled::geometry(pool, [height, width]) {
-            let (y, batch) = super::flex::pooled::batch_norm_max_pool(norm, x, activation, pool);
-            update_running(norm, batch);
-            return y;
-        }
+    if trains(norm, &x)
+        && eligibility::norm(norm, &x, None).is_ok()
+        && let Ok(pool) = eligibility::max_pool(pool, [x.dims()[2], x.dims()[3]])
+    {
+        let operands = NormOperands::new(norm, x, None);
+        let options = options(norm, activation);
+        let normalized = Dispatch::batch_norm_max_pool_train(operands, options, pool);
+        return update_running(norm, normalized);
     }
     pool.forward(batch_norm(norm, x, None, activation))
 }
@@ -99,17 +100,27 @@ fn trains(norm: &BatchNorm, x: &Tensor<4>) -> bool {
     x.device().is_autodiff() && norm.training.is_enabled()
 }
 
-/// Moves the running statistics towards those of the batch, as [`BatchNorm::forward`] does.
 #[cfg(feature = "flex")]
-fn update_running(norm: &BatchNorm, batch: BatchStatistics) {
+fn options(norm: &BatchNorm, activation: Activation) -> NormOptions {
+    NormOptions {
+        epsilon: norm.epsilon as f32,
+        activation,
+    }
+}
+
+/// Moves the running statistics towards those of the batch, as [`BatchNorm::forward`] does, and
+/// hands out the result.
+#[cfg(feature = "flex")]
+fn update_running(norm: &BatchNorm, normalized: Normalized<Dispatch>) -> Tensor<4> {
     let momentum = norm.momentum;
-    let device = batch.mean.device();
     for (running, batch) in [
-        (&norm.running_mean, batch.mean),
-        (&norm.running_var, batch.variance),
+        (&norm.running_mean, normalized.mean),
+        (&norm.running_var, normalized.variance),
     ] {
-        let old = running.value_sync().to_device(&device);
+        let batch = Tensor::<1>::from_dispatch(batch);
+        let old = running.value_sync().to_device(&batch.device());
         let new = old.mul_scalar(1.0 - momentum) + batch.detach().mul_scalar(momentum);
         running.update(new.detach());
     }
+    Tensor::from_dispatch(normalized.y)
 }

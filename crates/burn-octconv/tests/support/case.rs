@@ -166,8 +166,8 @@ impl Case {
         let mut input = |channels: usize, [height, width]: [usize; 2]| {
             (channels > 0).then(|| map([self.batch, channels, height, width]))
         };
-        let high = input(layer.input.high, self.size);
-        let low = input(layer.input.low, half);
+        let high = input(layer.input().high, self.size);
+        let low = input(layer.input().low, half);
         let mut kernel =
             |param: &Option<Param<Tensor<4>>>| param.as_ref().map(|param| map(param.dims()));
         let [h2h, h2l, l2h, l2l] =

@@ -56,8 +56,8 @@ pub fn check(text: &str) -> Outcome {
     };
     let low_size = size.map(|s| s.div_ceil(2));
     let features = OctFeatures::try_new(
-        input(layer.input.high, size),
-        input(layer.input.low, low_size),
+        input(layer.input().high, size),
+        input(layer.input().low, low_size),
         size,
     )
     .expect("the groups fit together");
@@ -65,7 +65,7 @@ pub fn check(text: &str) -> Outcome {
         return Outcome::Misfit;
     }
     let output = layer.forward(features);
-    assert_eq!(output.channels(), [layer.output.high, layer.output.low]);
+    assert_eq!(output.channels(), [layer.output().high, layer.output().low]);
     if config.padding == PaddingConfig2d::Same {
         assert_eq!(output.size(), config.output_size(size));
     }

@@ -15,10 +15,7 @@ use burn::{
 use safetensors::{Dtype, SafeTensors};
 
 use super::{Format, Layout, Mismatches, WeightsError, WrongTensor, layout::transpose, parameters};
-use crate::{
-    model::{OctResNet, OctResNetConfig},
-    train::RunDir,
-};
+use crate::model::{OctResNet, OctResNetConfig};
 
 /// A file may claim to unfold to this many times its own size, as compressed archives and tensors
 /// that repeat their elements do, and not to more.
@@ -236,8 +233,9 @@ pub(super) fn describe(config: &OctResNetConfig) -> String {
 
 /// The file that a path stands for.
 fn weights_in(path: &Path) -> PathBuf {
-    let run = RunDir::at(path);
-    let weights = [run.best(), run.last()].into_iter();
+    let weights = ["best.bpk", "last.bpk"]
+        .map(|name| path.join(name))
+        .into_iter();
     let mut weights = weights.filter(|file| file.is_file());
     weights.next().unwrap_or_else(|| path.into())
 }

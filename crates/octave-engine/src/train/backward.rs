@@ -1,324 +1,307 @@
 //! Gradients of an octave convolution.
 //!
-//! With S the 2×2 sum (adjoint of the upsampling) and U the spreading over 2×2
-//! pixels (adjoint of the pooling):
-//!
-//! ```text
-//! dX^H = hhᵀ · dY^H + U(hlᵀ · dY^L)        d hh = X^H ⋆ dY^H     d hl = pool(X^H) ⋆ dY^L
-//! dX^L = lhᵀ · S(dY^H) + llᵀ · dY^L        d lh = X^L ⋆ S(dY^H)  d ll = X^L ⋆ dY^L
-//! ```
-//!
-//! and for stride 2, where the inputs of the convolutions are pooled once more
-//! and L→H needs no upsampling:
-//!
-//! ```text
-//! dX^H = U(hhᵀ · dY^H + U(hlᵀ · dY^L))     dX^L = lhᵀ · dY^H + U(llᵀ · dY^L)
-//! ```
-//!
-//! These are again sums of products with fine and coarse parts, so the kernels
-//! of the forward pass compute them, with transposed kernels; U is their
-//! epilogue. Both input gradients and all weight gradients of a few images
-//! share one parallel region.
+//! The gradient of an input is again a sum of products with fine and coarse
+//! parts, so the kernels of the forward pass compute it, with transposed
+//! kernels; the spreading is their epilogue. Input gradients and weight
+//! gradients of a few images share one parallel region.
 
-use super::forward::inputs;
+use std::ops::Range;
+
 use super::intake::{Intake, intake};
-use super::weight_grad::{Reading, WeightGrad, bias_grad};
-use super::{OctConv, OctWeights, Workspace, images_of, strided};
-use crate::conv::{Coarse, Kernel, Output, PackedWeights, Product, Source, panel_width, run_with};
+use super::weight_grad::{Reading, WeightGrad};
+use super::{Gradients, LEVELS, OctConv, Operands, Workspace, images_of, strided};
+use crate::BLOCK;
+use crate::conv::{Coarse, Kernel, Output, Product, Source, panel_width, run_with};
 use crate::isa::Isa;
 use crate::map::BlockedMap;
 
-/// Where gradients go, shaped like what they are gradients of; `None` where
-/// one is not wanted.
-#[derive(Default)]
-pub struct Gradients<'a> {
-    /// Of the high input.
-    pub x_h: Option<&'a mut [f32]>,
-    /// Of the low input.
-    pub x_l: Option<&'a mut [f32]>,
-    /// Of the kernel H→H.
-    pub hh: Option<&'a mut [f32]>,
-    /// Of the kernel H→L.
-    pub hl: Option<&'a mut [f32]>,
-    /// Of the kernel L→H.
-    pub lh: Option<&'a mut [f32]>,
-    /// Of the kernel L→L.
-    pub ll: Option<&'a mut [f32]>,
-    /// Of the bias of the high outputs.
-    pub bias_h: Option<&'a mut [f32]>,
-    /// Of the bias of the low outputs.
-    pub bias_l: Option<&'a mut [f32]>,
-}
-
-/// Which forms of which tensors an operation reads.
-#[derive(Default)]
-struct Needs {
-    /// dY^H, S(dY^H), dY^L.
-    dy: [bool; 3],
-}
-
-/// Computes all wanted gradients, given those of the outputs.
-///
-/// # Panics
-///
-/// If a tensor that a wanted gradient needs is missing, or lengths do not fit.
-#[allow(clippy::too_many_arguments)]
-pub fn octconv2d_backward(
-    isa: Isa,
-    conv: &OctConv,
-    x_h: Option<&[f32]>,
-    x_l: Option<&[f32]>,
-    weights: &OctWeights<'_>,
-    dy_h: Option<&[f32]>,
-    dy_l: Option<&[f32]>,
-    mut to: Gradients<'_>,
-    ws: &mut Workspace,
-) {
-    conv.check(weights);
-    if let Some(db) = to.bias_h.take() {
-        bias_grad(
-            dy_h.expect("the gradient of the high output"),
-            conv.images,
-            db,
-        );
-    }
-    if let Some(db) = to.bias_l.take() {
-        bias_grad(
-            dy_l.expect("the gradient of the low output"),
-            conv.images,
-            db,
-        );
-    }
-    if strided::is_stem(conv, weights) && to.x_h.is_none() {
-        if let Some(dw) = to.hh {
-            let (x, dy) = (
-                x_h.expect("a high input"),
-                dy_h.expect("an output gradient"),
+impl OctConv {
+    /// Computes all wanted gradients, given those of the outputs by level. An
+    /// output without one is left out, with the paths that lead to it: their
+    /// gradients are not written.
+    ///
+    /// # Panics
+    ///
+    /// If a tensor that a wanted gradient needs is missing, or lengths do not
+    /// fit.
+    pub fn backward(
+        &self,
+        isa: Isa,
+        operands: &Operands<'_>,
+        outputs: [Option<&[f32]>; LEVELS],
+        mut to: Gradients<'_>,
+        ws: &mut Workspace,
+    ) {
+        self.check(operands);
+        for (level, dy) in outputs.iter().enumerate() {
+            let Some(dy) = dy else { continue };
+            let floats: usize = self.output(level).into_iter().product();
+            assert_eq!(
+                dy.len(),
+                self.images() * floats,
+                "gradient of output {level}"
             );
-            strided::stem_backward(isa, conv, x, dy, dw, &mut ws.stem);
+            if let Some(db) = to.biases[level].take() {
+                assert_eq!(db.len(), self.output(level)[0], "gradient of bias {level}");
+                bias_grad(dy, self.images(), db);
+            }
         }
-        return;
-    }
-    let pools = conv.pools();
-    let OctWeights { hh, hl, lh, ll, .. } = *weights;
-    pack(isa, conv, weights, ws);
-    let [c_h, c_l] = conv.c_in;
-    let [o_h, o_l] = conv.c_out;
-    let wanted = [
-        (to.hh.is_some(), hh, c_h, o_h),
-        (to.hl.is_some(), hl, c_h, o_l),
-        (to.lh.is_some(), lh, c_l, o_h),
-        (to.ll.is_some(), ll, c_l, o_l),
-    ];
-    for (grad, (wanted, weight, c_in, c_out)) in ws.grads.iter_mut().zip(wanted) {
-        if wanted {
-            let weight = weight.expect("a kernel whose gradient is wanted");
-            grad.zeros(c_out, &conv.kernel(weight, c_in, false));
+        let (conv, kept) = self.only(outputs.map(|dy| dy.is_some()));
+        if kept.is_empty() {
+            return;
         }
-    }
-    // Inputs are only needed for weight gradients.
-    let of_wanted = OctWeights {
-        hh: hh.filter(|_| to.hh.is_some()),
-        hl: hl.filter(|_| to.hl.is_some()),
-        lh: lh.filter(|_| to.lh.is_some()),
-        ll: ll.filter(|_| to.ll.is_some()),
-        ..OctWeights::default()
-    };
-    let needs = Needs {
-        dy: [
-            hh.is_some() || (pools && lh.is_some()),
-            !pools && lh.is_some(),
-            hl.is_some() || ll.is_some(),
-        ],
-    };
-
-    let ([in_h, in_l], [out_h, out_l]) = (conv.in_sizes(), conv.out_sizes());
-    let floats = c_h * in_h[0] * in_h[1]
-        + c_l * in_l[0] * in_l[1]
-        + o_h * out_h[0] * out_h[1]
-        + o_l * out_l[0] * out_l[1];
-    let at_once = conv.images_at_once(floats);
-    for first in (0..conv.images).step_by(at_once) {
-        let range = first..(first + at_once).min(conv.images);
-        let mut tensors = inputs(conv, x_h, x_l, &of_wanted, &mut ws.x_high, &mut ws.x_low);
-        tensors.extend(outputs(
-            conv,
-            dy_h,
-            dy_l,
-            &needs,
-            &mut ws.dy_high,
-            &mut ws.dy_low,
-        ));
-        intake(isa, tensors, &range);
-
-        let n = range.len();
-        let [dyh, sums] = &ws.dy_high;
-        let dyl = &ws.dy_low;
-        let back = |map| Source {
-            padding: conv.back_padding(),
-            ..Source::new(map, 0)
+        to.kernels.resize_with(self.plan().paths.len(), || None);
+        let kernels = kept.iter().map(|&i| operands.kernels[i]).collect();
+        let mut pass = Pass {
+            conv: &conv,
+            operands: &Operands {
+                inputs: operands.inputs,
+                kernels,
+                biases: [None; LEVELS],
+            },
+            outputs,
+            inputs: to.inputs,
+            kernels: kept.iter().map(|&i| to.kernels[i].take()).collect(),
         };
-        let [conv_h, conv_l] = conv.conv_sizes();
-        let mut products = Vec::new();
-        let mut phases = None;
-        if let Some(dx) = to.x_h.as_deref_mut() {
-            let at = images_of(dx, conv.images, &range);
-            let dx = &mut dx[at];
-            if conv.strided && conv.stride == 2 {
-                phases = Some(dx);
-            } else {
-                let sources = if hh.is_some() {
-                    vec![back(dyh)]
-                } else {
-                    vec![]
-                };
-                let output = if pools {
-                    Output::Unpooled(dx, in_h)
-                } else {
-                    Output::Planar(dx)
-                };
-                let size = [n, conv_h[0], conv_h[1]];
-                let mut p = Product::new(&ws.fine[0], sources, size, output);
-                if hl.is_some() {
-                    let sources = vec![back(dyl)];
-                    p.coarse = Some(Coarse {
-                        weights: &ws.coarse[0],
-                        sources,
-                        spread: true,
-                    });
-                }
-                products.push(p);
+        if strided::is_stem(&conv) && pass.inputs[0].is_none() {
+            if let Some(dw) = pass.kernels[0].take() {
+                let dy = outputs[0].expect("the output of a stem is high");
+                strided::stem_backward(isa, &conv, operands.input(0), dy, dw, &mut ws.stem);
+            }
+            return;
+        }
+        pass.run(isa, ws);
+    }
+}
+
+/// A backward pass over the paths that are reached.
+struct Pass<'a> {
+    conv: &'a OctConv,
+    operands: &'a Operands<'a>,
+    /// Gradients of the outputs.
+    outputs: [Option<&'a [f32]>; LEVELS],
+    /// Where the gradients of the inputs and of the kernels go.
+    inputs: [Option<&'a mut [f32]>; LEVELS],
+    kernels: Vec<Option<&'a mut [f32]>>,
+}
+
+impl Pass<'_> {
+    fn run(&mut self, isa: Isa, ws: &mut Workspace) {
+        let conv = self.conv;
+        for from in (0..LEVELS).filter(|&from| self.inputs[from].is_some()) {
+            self.pack(isa, from, ws);
+        }
+        let paths = &conv.plan().paths;
+        ws.grads
+            .resize_with(paths.len().max(ws.grads.len()), Default::default);
+        // Inputs are only needed for weight gradients.
+        let wanted: Vec<usize> = (0..paths.len())
+            .filter(|&i| self.kernels[i].is_some())
+            .collect();
+        for &i in &wanted {
+            let kernel = self.kernel(i, false);
+            ws.grads[i].zeros(conv.plan().output[paths[i].to], &kernel);
+        }
+        for range in conv.batches(conv.input_floats() + conv.output_floats()) {
+            let mut tensors = conv.intake_inputs(self.operands, &wanted, &mut ws.x);
+            tensors.extend(self.intake_outputs(&mut ws.dy));
+            intake(isa, tensors, &range);
+            self.batch(isa, &wanted, &range, ws);
+        }
+        for (grad, dw) in ws.grads.iter().zip(&mut self.kernels) {
+            if let Some(dw) = dw {
+                grad.unpack(isa, dw);
             }
         }
-        if let Some(dx) = to.x_l.as_deref_mut() {
-            let at = images_of(dx, conv.images, &range);
-            let output = Output::Planar(&mut dx[at]);
-            let mut sources = Vec::new();
-            if lh.is_some() {
-                sources.push(back(if pools { dyh } else { sums }));
-            }
-            if ll.is_some() && !pools {
-                sources.push(back(dyl));
-            }
-            let mut p = Product::new(&ws.fine[1], sources, [n, in_l[0], in_l[1]], output);
-            if ll.is_some() && pools {
-                debug_assert_eq!(conv_l, in_l.map(|s| s.div_ceil(2)));
-                let sources = vec![back(dyl)];
-                p.coarse = Some(Coarse {
-                    weights: &ws.coarse[1],
-                    sources,
-                    spread: true,
-                });
-            }
-            products.push(p);
-        }
-        let [h, hp, hpp] = &ws.x_high;
-        let [l, lp] = &ws.x_low;
-        let pairs = if pools {
-            [(hp, dyh), (hpp, dyl), (l, dyh), (lp, dyl)]
-        } else {
-            [(h, dyh), (hp, dyl), (l, sums), (l, dyl)]
-        };
-        let stride = if conv.strided { conv.stride } else { 1 };
-        let grads: Vec<_> = ws
-            .grads
-            .iter_mut()
-            .zip(pairs)
-            .zip(wanted)
-            .filter(|(_, wanted)| wanted.0)
-            .map(|((acc, (x, dy)), _)| {
-                let padding = conv.padding;
-                WeightGrad::new(acc, x, Reading { stride, padding }, dy)
+    }
+
+    /// Computes the input gradients of a range of images, and adds to those of
+    /// the `wanted` kernels.
+    fn batch(&mut self, isa: Isa, wanted: &[usize], range: &Range<usize>, ws: &mut Workspace) {
+        let (conv, operands) = (self.conv, self.operands);
+        let Workspace {
+            x,
+            dy,
+            fine,
+            coarse,
+            grads,
+            stem,
+        } = ws;
+        let packed = [&*fine, &*coarse];
+        let mut grads: Vec<_> = grads.iter_mut().map(Some).collect();
+        let grads: Vec<_> = wanted
+            .iter()
+            .map(|&i| {
+                let path = &conv.plan().paths[i];
+                let x = &x[path.from][path.pool + path.down];
+                let reading = Reading {
+                    stride: path.stride,
+                    padding: conv.padding(),
+                };
+                let sums = grads[i].take().expect("each kernel comes once");
+                WeightGrad::new(sums, x, reading, &dy[path.to][path.up])
             })
             .collect();
         let jobs: usize = grads.iter().map(WeightGrad::jobs).sum();
         let weight_job = |mut job: usize| {
             for grad in &grads {
                 if job < grad.jobs() {
-                    // SAFETY: every job of the region comes once.
+                    // SAFETY: every job of a region comes once.
                     return unsafe { grad.run(isa, job) };
                 }
                 job -= grad.jobs();
             }
         };
-        match phases {
-            Some(dx) => {
-                let weight = hh.expect("a kernel");
-                let others = (jobs, weight_job);
-                strided::input_grad(isa, conv, weight, dyh, dx, &mut ws.stem, others);
+        let mut parts = self.inputs.each_mut().map(|dx| {
+            let dx = dx.as_deref_mut()?;
+            let at = images_of(dx, conv.images(), range);
+            Some(&mut dx[at])
+        });
+        if conv.stride() == 2
+            && let Some(dx) = parts[0].take()
+        {
+            let input = strided::InputGrad {
+                weight: operands.kernels[0],
+                dy: &dy[0][0],
+                dx,
+            };
+            strided::input_grad(isa, conv, input, stem, (jobs, weight_job));
+            return;
+        }
+        let parts = parts.into_iter().enumerate();
+        let products = parts.filter_map(|(from, dx)| {
+            let dx = dx?;
+            Some(product(conv, packed, dy, from, range.len(), dx))
+        });
+        run_with(isa, products.collect(), jobs, weight_job);
+    }
+
+    fn kernel(&self, path: usize, transposed: bool) -> Kernel<'_> {
+        let plan = self.conv.plan();
+        let reads = match transposed {
+            true => plan.output[plan.paths[path].to],
+            false => plan.input[plan.paths[path].from],
+        };
+        self.conv
+            .kernel(self.operands.kernels[path], reads, transposed)
+    }
+
+    /// Packs the transposed kernels of the paths that read a level.
+    fn pack(&self, isa: Isa, from: usize, ws: &mut Workspace) {
+        if self.conv.stride() == 2 {
+            return;
+        }
+        let plan = self.conv.plan();
+        let (channels, least) = (plan.input[from], least_pooled(self.conv, from));
+        let width = panel_width(channels, plan.groups);
+        for (pooled, packed) in [(least, &mut ws.fine), (least + 1, &mut ws.coarse)] {
+            let paths = self
+                .conv
+                .paths(|path| (path.from, path.pool + path.down) == (from, pooled));
+            let kernels: Vec<_> = paths
+                .into_iter()
+                .map(|(i, _)| self.kernel(i, true))
+                .collect();
+            packed[from].pack_panels(isa, channels, width, &kernels, None);
+        }
+    }
+
+    /// The output gradients to bring in, in the forms that the paths read.
+    fn intake_outputs<'b>(&self, maps: &'b mut [[BlockedMap; 2]; LEVELS]) -> Vec<Intake<'b>>
+    where
+        Self: 'b,
+    {
+        let conv = self.conv;
+        let [kernel_height, kernel_width] = conv.plan().kernel_size;
+        let pad = match conv.stride() {
+            1 => conv.border(),
+            _ => conv.border().max(kernel_height).max(kernel_width),
+        };
+        let mut tensors = Vec::with_capacity(LEVELS);
+        for (level, [full, half]) in maps.iter_mut().enumerate() {
+            let summed = |up| {
+                !conv
+                    .paths(|path| (path.to, path.up) == (level, up))
+                    .is_empty()
+            };
+            if let (Some(from), true) = (self.outputs[level], summed(0) || summed(1)) {
+                tensors.push(Intake {
+                    from,
+                    dims: conv.output(level),
+                    pad,
+                    full: summed(0).then_some(full),
+                    half: summed(1).then_some(half),
+                    quarter: None,
+                    sum: true,
+                });
             }
-            None => run_with(isa, products, jobs, weight_job),
         }
-    }
-    for (grad, dw) in ws.grads.iter().zip([to.hh, to.hl, to.lh, to.ll]) {
-        if let Some(dw) = dw {
-            grad.unpack(isa, dw);
-        }
+        tensors
     }
 }
 
-/// Packs the transposed kernels.
-fn pack(isa: Isa, conv: &OctConv, weights: &OctWeights<'_>, ws: &mut Workspace) {
-    let OctWeights { hh, hl, lh, ll, .. } = *weights;
-    let pools = conv.pools();
-    let [o_h, o_l] = conv.c_out;
-    let turn = |w, c| conv.kernels(&[(w, c)], true);
-    let to = |packed: &mut PackedWeights, group: usize, kernels: &[Kernel<'_>]| {
-        let c = conv.c_in[group];
-        packed.pack_panels(isa, c, panel_width(c, conv.groups), kernels, None);
-    };
-    let strided = conv.strided && conv.stride == 2;
-    if !strided {
-        to(&mut ws.fine[0], 0, &turn(hh, o_h));
-        to(&mut ws.coarse[0], 0, &turn(hl, o_l));
-    }
-    let mut low = turn(lh, o_h);
-    if pools {
-        to(&mut ws.coarse[1], 1, &turn(ll, o_l));
-    } else {
-        low.extend(turn(ll, o_l));
-    }
-    to(&mut ws.fine[1], 1, &low);
+/// How often the maps are pooled that the paths from a level read, at least;
+/// twice only beside paths that read it pooled once.
+fn least_pooled(conv: &OctConv, from: usize) -> usize {
+    let paths = conv.paths(|path| path.from == from).into_iter();
+    let pooled = paths.map(|(_, path)| path.pool + path.down);
+    pooled.min().unwrap_or(0).min(1)
 }
 
-/// The output gradients to bring in.
-fn outputs<'a>(
+/// The gradient of `n` images of the input at a level.
+fn product<'a>(
     conv: &OctConv,
-    dy_h: Option<&'a [f32]>,
-    dy_l: Option<&'a [f32]>,
-    needs: &Needs,
-    high: &'a mut [BlockedMap; 2],
-    low: &'a mut BlockedMap,
-) -> Vec<Intake<'a>> {
-    let [out_h, out_l] = conv.out_sizes();
-    let pad = conv.border().max(if conv.strided {
-        conv.kernel[0].max(conv.kernel[1])
-    } else {
-        0
+    [fine, coarse]: [&'a [crate::conv::PackedWeights; LEVELS]; 2],
+    dy: &'a [[BlockedMap; 2]; LEVELS],
+    from: usize,
+    n: usize,
+    dx: &'a mut [f32],
+) -> Product<'a> {
+    let least = least_pooled(conv, from);
+    let sources = |pooled: usize| -> Vec<Source<'a>> {
+        let paths = conv.paths(|path| (path.from, path.pool + path.down) == (from, pooled));
+        let source = |(_, path): (usize, &octave_plan::Path)| Source {
+            padding: conv.back_padding(),
+            ..Source::new(&dy[path.to][path.up], 0)
+        };
+        paths.into_iter().map(source).collect()
+    };
+    let [_, h, w] = conv.input(from);
+    let (size, output) = match least {
+        0 => ([n, h, w], Output::Planar(dx)),
+        _ => (
+            [n, h.div_ceil(2), w.div_ceil(2)],
+            Output::Unpooled(dx, [h, w]),
+        ),
+    };
+    let spread = sources(least + 1);
+    let mut product = Product::new(&fine[from], sources(least), size, output);
+    product.coarse = (!spread.is_empty()).then(|| Coarse {
+        weights: &coarse[from],
+        sources: spread,
+        spread: true,
     });
-    let [full, sums] = high;
-    let mut tensors = Vec::with_capacity(2);
-    if needs.dy[0] || needs.dy[1] {
-        tensors.push(Intake {
-            from: dy_h.expect("the gradient of the high output"),
-            dims: [conv.c_out[0], out_h[0], out_h[1]],
-            pad,
-            full: needs.dy[0].then_some(full),
-            half: needs.dy[1].then_some(sums),
-            quarter: None,
-            sum: true,
-        });
+    product
+}
+
+/// `db[c] = Σ dy[n][c][pixel]`.
+fn bias_grad(dy: &[f32], images: usize, db: &mut [f32]) {
+    let channels = db.len();
+    let plane = dy.len() / (images * channels).max(1);
+    for (c, out) in db.iter_mut().enumerate() {
+        let mut total = 0.0f64;
+        for i in 0..images {
+            let at = (i * channels + c) * plane;
+            let mut lanes = [0.0f32; BLOCK];
+            let chunks = dy[at..at + plane].chunks_exact(BLOCK);
+            let rest = chunks.remainder();
+            for chunk in chunks {
+                for (l, v) in lanes.iter_mut().zip(chunk) {
+                    *l += v;
+                }
+            }
+            total += lanes.iter().chain(rest).map(|v| f64::from(*v)).sum::<f64>();
+        }
+        *out = total as f32;
     }
-    if needs.dy[2] {
-        tensors.push(Intake {
-            from: dy_l.expect("the gradient of the low output"),
-            dims: [conv.c_out[1], out_l[0], out_l[1]],
-            pad,
-            full: Some(low),
-            half: None,
-            quarter: None,
-            sum: false,
-        });
-    }
-    tensors
 }

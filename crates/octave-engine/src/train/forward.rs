@@ -1,169 +1,142 @@
 //! Forward pass of an octave convolution.
 
 use super::intake::{Intake, intake};
-use super::{OctConv, OctWeights, Workspace, images_of, strided};
-use crate::conv::{Coarse, Output, Product, Source, panel_width, run};
+use super::{LEVELS, OctConv, Operands, Workspace, images_of, strided};
+use crate::conv::{Coarse, Kernel, Output, Product, Source, panel_width, run};
 use crate::isa::Isa;
 use crate::map::BlockedMap;
 
-/// Computes `y_h` and `y_l` from `x_h` and `x_l`.
-///
-/// # Shapes
-///
-/// `[n, c, h, w]` each, contiguous; sizes and channels as `conv` says.
-///
-/// # Panics
-///
-/// If a tensor that a path needs is missing, or if lengths do not fit.
-#[allow(clippy::too_many_arguments)]
-pub fn octconv2d_forward(
-    isa: Isa,
-    conv: &OctConv,
-    x_h: Option<&[f32]>,
-    x_l: Option<&[f32]>,
-    weights: &OctWeights<'_>,
-    y_h: Option<&mut [f32]>,
-    y_l: Option<&mut [f32]>,
-    ws: &mut Workspace,
-) {
-    conv.check(weights);
-    if strided::is_stem(conv, weights) {
-        let (x, y) = (x_h.expect("a high input"), y_h.expect("a high output"));
-        strided::stem_forward(isa, conv, x, weights, y, &mut ws.stem);
-        return;
-    }
-    let (mut y_h, mut y_l) = (y_h, y_l);
-    let pools = conv.pools();
-    let [in_h, in_l] = conv.in_sizes();
-    let [out_h, out_l] = conv.out_sizes();
-    let OctWeights {
-        hh,
-        hl,
-        lh,
-        ll,
-        bias_h,
-        bias_l,
-    } = *weights;
-    let [c_h, c_l] = conv.c_in;
-    let width = conv.c_out.map(|c| panel_width(c, conv.groups));
-    if y_h.is_some() {
-        let fine = conv.kernels(&[(hh, c_h), (lh.filter(|_| pools), c_l)], false);
-        ws.fine[0].pack_panels(isa, conv.c_out[0], width[0], &fine, bias_h);
-        let coarse = conv.kernels(&[(lh.filter(|_| !pools), c_l)], false);
-        ws.coarse[0].pack_panels(isa, conv.c_out[0], width[0], &coarse, None);
-    }
-    if y_l.is_some() {
-        let fine = conv.kernels(&[(hl, c_h), (ll, c_l)], false);
-        ws.fine[1].pack_panels(isa, conv.c_out[1], width[1], &fine, bias_l);
+impl OctConv {
+    /// Computes the outputs, by level, from the operands.
+    ///
+    /// # Shapes
+    ///
+    /// `[n, c, h, w]` each, contiguous; sizes and channels as
+    /// [`input`](Self::input) and [`output`](Self::output) say.
+    ///
+    /// # Panics
+    ///
+    /// If a tensor that a path needs is missing, or if lengths do not fit.
+    pub fn forward(
+        &self,
+        isa: Isa,
+        operands: &Operands<'_>,
+        mut outputs: [Option<&mut [f32]>; LEVELS],
+        ws: &mut Workspace,
+    ) {
+        self.check(operands);
+        if strided::is_stem(self) {
+            let y = outputs[0].take().expect("a high output");
+            strided::stem_forward(isa, self, operands, y, &mut ws.stem);
+            return;
+        }
+        let all: Vec<_> = (0..self.plan().paths.len()).collect();
+        for to in (0..LEVELS).filter(|&to| outputs[to].is_some()) {
+            self.pack(isa, operands, to, ws);
+        }
+        for range in self.batches(self.input_floats()) {
+            let tensors = self.intake_inputs(operands, &all, &mut ws.x);
+            intake(isa, tensors, &range);
+            let mut products = Vec::with_capacity(LEVELS);
+            for (to, y) in outputs.iter_mut().enumerate() {
+                if let Some(y) = y {
+                    let at = images_of(y, self.images(), &range);
+                    products.push(self.product(ws, to, range.len(), &mut y[at]));
+                }
+            }
+            run(isa, products);
+        }
     }
 
-    let floats = c_h * in_h[0] * in_h[1] + c_l * in_l[0] * in_l[1];
-    let at_once = conv.images_at_once(floats);
-    for first in (0..conv.images).step_by(at_once) {
-        let range = first..(first + at_once).min(conv.images);
-        let n = range.len();
-        bring_in(isa, conv, x_h, x_l, weights, &range, ws);
-        let stride = if conv.strided { conv.stride } else { 1 };
-        let source = |map| Source {
-            stride,
-            padding: conv.padding,
-            ..Source::new(map, 0)
+    /// Checks that the operands are there, with the lengths of this geometry.
+    pub(super) fn check(&self, operands: &Operands<'_>) {
+        let plan = self.plan();
+        let paths = plan.paths.len();
+        assert_eq!(operands.kernels.len(), paths, "kernels of {paths} paths");
+        for (path, kernel) in plan.paths.iter().zip(&operands.kernels) {
+            let [rows, columns] = plan.weight_dims(path);
+            let [height, width] = plan.kernel_size;
+            let weights = rows * columns * height * width;
+            assert_eq!(kernel.len(), weights, "weights of {path:?}");
+            let floats: usize = self.input(path.from).into_iter().product();
+            let (input, level) = (operands.input(path.from).len(), path.from);
+            assert_eq!(input, self.images() * floats, "input of level {level}");
+        }
+    }
+
+    /// Packs the kernels of the paths that are added to a level.
+    fn pack(&self, isa: Isa, operands: &Operands<'_>, to: usize, ws: &mut Workspace) {
+        let plan = self.plan();
+        let kernels = |up: usize| -> Vec<Kernel<'_>> {
+            let paths = self
+                .paths(|path| (path.to, path.up) == (to, up))
+                .into_iter();
+            let kernel = |(i, path): (usize, &octave_plan::Path)| {
+                self.kernel(operands.kernels[i], plan.input[path.from], false)
+            };
+            paths.map(kernel).collect()
         };
-        let [h, hp, hpp] = &ws.x_high;
-        let [l, lp] = &ws.x_low;
-        let mut products = Vec::with_capacity(2);
-        if let Some(y) = y_h.as_deref_mut() {
-            let mut sources = Vec::with_capacity(2);
-            if hh.is_some() {
-                sources.push(source(if pools { hp } else { h }));
-            }
-            if lh.is_some() && pools {
-                sources.push(source(l));
-            }
-            let at = images_of(y, conv.images, &range);
-            let output = Output::Planar(&mut y[at]);
-            let mut p = Product::new(&ws.fine[0], sources, [n, out_h[0], out_h[1]], output);
-            if lh.is_some() && !pools {
-                let sources = vec![source(l)];
-                p.coarse = Some(Coarse {
-                    weights: &ws.coarse[0],
-                    sources,
-                    spread: false,
-                });
-            }
-            products.push(p);
-        }
-        if let Some(y) = y_l.as_deref_mut() {
-            let mut sources = Vec::with_capacity(2);
-            if hl.is_some() {
-                sources.push(source(if pools { hpp } else { hp }));
-            }
-            if ll.is_some() {
-                sources.push(source(if pools { lp } else { l }));
-            }
-            let at = images_of(y, conv.images, &range);
-            let output = Output::Planar(&mut y[at]);
-            products.push(Product::new(
-                &ws.fine[1],
-                sources,
-                [n, out_l[0], out_l[1]],
-                output,
-            ));
-        }
-        run(isa, products);
+        let (channels, bias) = (plan.output[to], operands.biases[to]);
+        let width = panel_width(channels, plan.groups);
+        ws.fine[to].pack_panels(isa, channels, width, &kernels(0), bias);
+        ws.coarse[to].pack_panels(isa, channels, width, &kernels(1), None);
     }
-}
 
-/// Brings in the inputs, in the forms that the existing paths read.
-pub(super) fn bring_in(
-    isa: Isa,
-    conv: &OctConv,
-    x_h: Option<&[f32]>,
-    x_l: Option<&[f32]>,
-    weights: &OctWeights<'_>,
-    range: &std::ops::Range<usize>,
-    ws: &mut Workspace,
-) {
-    let tensors = inputs(conv, x_h, x_l, weights, &mut ws.x_high, &mut ws.x_low);
-    intake(isa, tensors, range);
-}
+    /// The sum of the paths into a level, for `n` images.
+    fn product<'a>(&self, ws: &'a Workspace, to: usize, n: usize, y: &'a mut [f32]) -> Product<'a> {
+        let sources = |up: usize| -> Vec<Source<'a>> {
+            let paths = self
+                .paths(|path| (path.to, path.up) == (to, up))
+                .into_iter();
+            let source = |(_, path): (usize, &octave_plan::Path)| Source {
+                stride: path.stride,
+                padding: self.padding(),
+                ..Source::new(&ws.x[path.from][path.pool + path.down], 0)
+            };
+            paths.map(source).collect()
+        };
+        let [_, h, w] = self.output(to);
+        let coarse = sources(1);
+        let mut product = Product::new(&ws.fine[to], sources(0), [n, h, w], Output::Planar(y));
+        product.coarse = (!coarse.is_empty()).then(|| Coarse {
+            weights: &ws.coarse[to],
+            sources: coarse,
+            spread: false,
+        });
+        product
+    }
 
-/// The inputs to bring in; see [`bring_in`].
-pub(super) fn inputs<'a>(
-    conv: &OctConv,
-    x_h: Option<&'a [f32]>,
-    x_l: Option<&'a [f32]>,
-    weights: &OctWeights<'_>,
-    high: &'a mut [BlockedMap; 3],
-    low: &'a mut [BlockedMap; 2],
-) -> Vec<Intake<'a>> {
-    let OctWeights { hh, hl, lh, ll, .. } = *weights;
-    let pools = conv.pools();
-    let ([in_h, in_l], pad) = (conv.in_sizes(), conv.border());
-    let [h, hp, hpp] = high;
-    let [l, lp] = low;
-    let mut tensors = Vec::with_capacity(4);
-    if hh.is_some() || hl.is_some() {
-        tensors.push(Intake {
-            from: x_h.expect("a high input"),
-            dims: [conv.c_in[0], in_h[0], in_h[1]],
-            pad,
-            full: (hh.is_some() && !pools).then_some(h),
-            half: if pools { hh.is_some() } else { hl.is_some() }.then_some(hp),
-            quarter: (pools && hl.is_some()).then_some(hpp),
-            sum: false,
-        });
+    /// The inputs that the paths with the given numbers read, in the forms in
+    /// which they read them.
+    pub(super) fn intake_inputs<'a>(
+        &self,
+        operands: &Operands<'a>,
+        paths: &[usize],
+        maps: &'a mut [[BlockedMap; 3]; LEVELS],
+    ) -> Vec<Intake<'a>> {
+        let mut tensors = Vec::with_capacity(LEVELS);
+        for (level, maps) in maps.iter_mut().enumerate() {
+            let paths = paths.iter().map(|&i| &self.plan().paths[i]);
+            let from = paths.filter(|path| path.from == level);
+            let halvings: Vec<usize> = from.map(|path| path.pool + path.down).collect();
+            if halvings.is_empty() {
+                continue;
+            }
+            let mut wanted = maps
+                .iter_mut()
+                .enumerate()
+                .map(|(n, map)| halvings.contains(&n).then_some(map));
+            let mut next = || wanted.next().flatten();
+            tensors.push(Intake {
+                from: operands.input(level),
+                dims: self.input(level),
+                pad: self.border(),
+                full: next(),
+                half: next(),
+                quarter: next(),
+                sum: false,
+            });
+        }
+        tensors
     }
-    if lh.is_some() || ll.is_some() {
-        tensors.push(Intake {
-            from: x_l.expect("a low input"),
-            dims: [conv.c_in[1], in_l[0], in_l[1]],
-            pad,
-            full: (lh.is_some() || !pools).then_some(l),
-            half: (pools && ll.is_some()).then_some(lp),
-            quarter: None,
-            sum: false,
-        });
-    }
-    tensors
 }

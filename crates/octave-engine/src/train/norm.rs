@@ -11,6 +11,7 @@
 //! done on it: the output's gradient becomes that of the residual or of the
 //! input, and where both are wanted, the input becomes its own gradient.
 
+mod passes;
 mod pooled;
 
 pub use pooled::{ForwardPooled, Pool};
@@ -18,11 +19,9 @@ pub use pooled::{ForwardPooled, Pool};
 use std::ops::Range;
 
 use crate::buffer::{Shared, floats};
-use crate::isa::{Isa, per_isa};
+use crate::isa::Isa;
 use crate::parallel;
-
-/// Partial sums, so that additions do not wait for each other.
-const LANES: usize = 64;
+use passes::{Affine, Factors, apply, grad_over_dz, grad_over_x, grad_sums, mask, squares, sum};
 
 /// What a normalisation does, forward and backward.
 #[derive(Clone, Copy, Debug)]
@@ -74,135 +73,6 @@ pub struct ParameterGradients<'a> {
     pub gamma: &'a mut [f32],
     /// Of the shift.
     pub beta: &'a mut [f32],
-}
-
-per_isa! {
-    /// Σ x.
-    fn sum(x: &[f32]) -> f64 {
-        let mut lanes = [0.0f32; LANES];
-        let chunks = x.chunks_exact(LANES);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            for l in 0..LANES {
-                lanes[l] += chunk[l];
-            }
-        }
-        for (l, v) in rest.iter().enumerate() {
-            lanes[l] += v;
-        }
-        lanes.iter().map(|v| f64::from(*v)).sum()
-    }
-}
-
-per_isa! {
-    /// Σ (x − mean)².
-    fn squares(x: &[f32], mean: f32) -> f64 {
-        let mut lanes = [0.0f32; LANES];
-        let chunks = x.chunks_exact(LANES);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            for l in 0..LANES {
-                let d = chunk[l] - mean;
-                lanes[l] += d * d;
-            }
-        }
-        for (l, v) in rest.iter().enumerate() {
-            lanes[l] += (v - mean) * (v - mean);
-        }
-        lanes.iter().map(|v| f64::from(*v)).sum()
-    }
-}
-
-/// What becomes of a channel: (x − mean) · scale + shift.
-#[derive(Clone, Copy)]
-struct Affine {
-    mean: f32,
-    scale: f32,
-    shift: f32,
-}
-
-per_isa! {
-    /// y = (x − mean) · scale + shift \[+ residual\], within `bounds`.
-    fn apply(
-        x: &[f32], affine: Affine, residual: Residual<'_>, bounds: [f32; 2], y: &mut [f32],
-    ) {
-        let Affine { mean, scale, shift } = affine;
-        // Comparisons written so that a NaN stays.
-        let bound = |v: f32| {
-            let v = if v < bounds[0] { bounds[0] } else { v };
-            if v > bounds[1] { bounds[1] } else { v }
-        };
-        match residual {
-            Residual::None => {
-                for (y, x) in y.iter_mut().zip(x) {
-                    *y = bound((x - mean) * scale + shift);
-                }
-            }
-            Residual::Tensor(r) => {
-                for ((y, x), r) in y.iter_mut().zip(x).zip(r) {
-                    *y = bound((x - mean) * scale + shift + r);
-                }
-            }
-            Residual::Output => {
-                for (y, x) in y.iter_mut().zip(x) {
-                    *y = bound((x - mean) * scale + shift + *y);
-                }
-            }
-        }
-    }
-}
-
-per_isa! {
-    /// Zeroes `dy` where `y` is at a bound.
-    fn mask(dy: &mut [f32], y: &[f32], bounds: [f32; 2]) {
-        for (dy, y) in dy.iter_mut().zip(y) {
-            *dy = if *y <= bounds[0] || *y >= bounds[1] { 0.0 } else { *dy };
-        }
-    }
-}
-
-per_isa! {
-    /// Σ dz and Σ dz · (x − mean).
-    fn grad_sums(dz: &[f32], x: &[f32], mean: f32) -> [f64; 2] {
-        const HALF: usize = LANES / 2;
-        let (mut first, mut second) = ([0.0f32; HALF], [0.0f32; HALF]);
-        let whole = x.len() / HALF * HALF;
-        let chunks = dz[..whole].chunks_exact(HALF).zip(x[..whole].chunks_exact(HALF));
-        for (dz, x) in chunks {
-            for l in 0..HALF {
-                first[l] += dz[l];
-                second[l] += dz[l] * (x[l] - mean);
-            }
-        }
-        for i in whole..x.len() {
-            first[i - whole] += dz[i];
-            second[i - whole] += dz[i] * (x[i] - mean);
-        }
-        [first, second].map(|s| s.iter().map(|v| f64::from(*v)).sum())
-    }
-}
-
-/// dx = a · dz + b · (x − mean) + c with `[a, b, c]`.
-type Factors = [f32; 3];
-
-per_isa! {
-    /// dz becomes dx.
-    fn grad_over_dz(dz: &mut [f32], x: &[f32], mean: f32, factors: Factors) {
-        let [a, b, c] = factors;
-        for (dz, x) in dz.iter_mut().zip(x) {
-            *dz = a * *dz + b * (x - mean) + c;
-        }
-    }
-}
-
-per_isa! {
-    /// x becomes dx.
-    fn grad_over_x(dz: &[f32], x: &mut [f32], mean: f32, factors: Factors) {
-        let [a, b, c] = factors;
-        for (x, dz) in x.iter_mut().zip(dz) {
-            *x = a * dz + b * (*x - mean) + c;
-        }
-    }
 }
 
 /// A tensor of `len` floats whose planes belong to one job each.

@@ -5,8 +5,10 @@
 //! taps that can reach such a pixel, so nothing is multiplied by zeros that
 //! were inserted. The stem reads its few channels as planes.
 
+use std::ops::Range;
+
 use super::weight_grad::{PlanarRow, WeightGrad};
-use super::{OctConv, OctWeights};
+use super::{OctConv, Operands, images_of};
 use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::conv::{
@@ -31,54 +33,47 @@ pub(super) struct StemSpace {
 }
 
 /// Whether the kernels for planar inputs serve this layer.
-pub(super) fn is_stem(conv: &OctConv, w: &OctWeights<'_>) -> bool {
-    w.hh.is_some()
-        && w.hl.is_none()
-        && w.lh.is_none()
-        && w.ll.is_none()
-        && conv.c_in[0] <= 4
-        && conv.groups == 1
-        && conv.dilation == [1, 1]
-        && !conv.pools()
+pub(super) fn is_stem(conv: &OctConv) -> bool {
+    let plan = conv.plan();
+    let [path] = &plan.paths[..] else {
+        return false;
+    };
+    [path.from, path.to, path.pool] == [0; 3]
+        && plan.input[0] <= 4
+        && plan.groups == 1
+        && plan.dilation == [1, 1]
 }
 
-/// Images at once, by the size of the output.
-pub(super) fn images_at_once(conv: &OctConv) -> usize {
-    let [[h, w], _] = conv.out_sizes();
-    conv.images_at_once(conv.c_out[0] * h * w)
+/// The ranges of images to work on at a time, by the size of the output.
+pub(super) fn batches(conv: &OctConv) -> impl Iterator<Item = Range<usize>> + use<> {
+    conv.batches(conv.output(0).into_iter().product())
 }
 
 pub(super) fn stem_forward(
     isa: Isa,
     conv: &OctConv,
-    x: &[f32],
-    weights: &OctWeights<'_>,
+    operands: &Operands<'_>,
     y: &mut [f32],
     space: &mut StemSpace,
 ) {
-    let kernel = weights.hh.expect("a kernel");
-    space.weights.pack(
-        kernel,
-        conv.c_out[0],
-        conv.c_in[0],
-        conv.kernel,
-        weights.bias_h,
-    );
-    let at_once = images_at_once(conv);
-    for first in (0..conv.images).step_by(at_once) {
-        let range = first..(first + at_once).min(conv.images);
+    let (x, [c_in, h, w], [c_out, ..]) = (operands.input(0), conv.input(0), conv.output(0));
+    let (kernel, bias) = (operands.kernels[0], operands.biases[0]);
+    space
+        .weights
+        .pack(kernel, c_out, c_in, conv.plan().kernel_size, bias);
+    for range in batches(conv) {
         let stem = Stem {
             weights: &space.weights,
-            input: &x[super::images_of(x, conv.images, &range)],
-            size: [range.len(), conv.size[0], conv.size[1]],
-            stride: conv.stride,
-            padding: conv.padding,
+            input: &x[images_of(x, conv.images(), &range)],
+            size: [range.len(), h, w],
+            stride: conv.stride(),
+            padding: conv.padding(),
             activation: Activation::Identity,
             max_pool: false,
         };
         space.map.reset(stem.out_dims(), 0);
         stem.run(isa, &mut space.map);
-        let at = super::images_of(y, conv.images, &range);
+        let at = images_of(y, conv.images(), &range);
         to_nchw(isa, &space.map, &mut y[at]);
     }
 }
@@ -94,32 +89,29 @@ pub(super) fn stem_backward(
     space: &mut StemSpace,
 ) {
     // Taps of a row in the sums: a multiple of every tile.
-    let [kh, kw] = conv.kernel;
+    let [kh, kw] = conv.plan().kernel_size;
     let slots = kw.next_multiple_of(8);
-    let (c_in, c_out) = (conv.c_in[0], conv.c_out[0]);
-    let [[oh, ow], _] = conv.out_sizes();
-    let [h, w] = conv.size;
+    let ([c_in, h, w], [c_out, oh, ow]) = (conv.input(0), conv.output(0));
+    let stride = conv.stride();
     let panels = c_out.div_ceil(2 * BLOCK);
     let row_len = slots * 2 * BLOCK;
     space.sums.resize(panels * c_in * kh * row_len);
     space.sums.as_mut_slice().fill(0.0);
     // Planes padded to what the last pixel's last slot reads.
-    let (ph, pw) = ((oh - 1) * conv.stride + kh, (ow - 1) * conv.stride + slots);
-    let at_once = images_at_once(conv);
-    for first in (0..conv.images).step_by(at_once) {
-        let range = first..(first + at_once).min(conv.images);
+    let (ph, pw) = ((oh - 1) * stride + kh, (ow - 1) * stride + slots);
+    for range in batches(conv) {
         let n = range.len();
         space.map.reset([n, c_out, oh, ow], 0);
         from_nchw(
             isa,
-            &dy[super::images_of(dy, conv.images, &range)],
+            &dy[images_of(dy, conv.images(), &range)],
             &mut space.map,
         );
         space.planes.resize(n * c_in * ph * pw);
         let planes = space.planes.as_mut_slice();
         planes.fill(0.0);
-        let from = &x[super::images_of(x, conv.images, &range)];
-        let [top, left] = conv.padding;
+        let from = &x[images_of(x, conv.images(), &range)];
+        let [top, left] = conv.padding();
         let count = w.min(pw - left);
         for (plane, from) in planes
             .chunks_exact_mut(ph * pw)
@@ -136,18 +128,17 @@ pub(super) fn stem_backward(
             let width = (c_out - p * 2 * BLOCK)
                 .next_multiple_of(BLOCK)
                 .min(2 * BLOCK);
+            let row = PlanarRow {
+                x: planes.as_slice()[(c * ph + ky) * pw..].as_ptr(),
+                taps: slots,
+                image: c_in * ph * pw,
+                row: stride * pw,
+                pixel: stride,
+            };
             // SAFETY: the planes were padded for all slots of all pixels; each
             // job has its own rows of sums.
             unsafe {
-                let x = planes.as_ptr().add((c * ph + ky) * pw);
                 let acc = sums.get().add(job * row_len);
-                let row = PlanarRow {
-                    x,
-                    taps: slots,
-                    image: c_in * ph * pw,
-                    row: conv.stride * pw,
-                    pixel: conv.stride,
-                };
                 WeightGrad::planar_row(isa, row, map, (p, width), acc);
             }
         });
@@ -174,27 +165,31 @@ fn taps(kernel: usize, padding: usize, a: usize) -> (usize, usize, usize) {
     (first, count, count.saturating_sub(1 + shift))
 }
 
-/// Input gradient of a convolution of stride 2, in one region with `others`
-/// further jobs.
+/// What the input gradient of a strided convolution is computed from, and where it goes.
+pub(super) struct InputGrad<'a> {
+    pub weight: &'a [f32],
+    pub dy: &'a BlockedMap,
+    pub dx: &'a mut [f32],
+}
+
+/// Input gradient of a convolution of stride 2, in one region with a number
+/// of further jobs.
 pub(super) fn input_grad(
     isa: Isa,
     conv: &OctConv,
-    weight: &[f32],
-    dy: &BlockedMap,
-    dx: &mut [f32],
+    InputGrad { weight, dy, dx }: InputGrad<'_>,
     space: &mut StemSpace,
     (others, other): (usize, impl Fn(usize) + Sync),
 ) {
-    assert_eq!(conv.dilation, [1, 1], "dilation of a strided convolution");
-    let (c_in, c_out, groups) = (conv.c_in[0], conv.c_out[0], conv.groups);
-    let [kh, kw] = conv.kernel;
-    let [h, w] = conv.size;
+    let ([c_in, h, w], [c_out, ..]) = (conv.input(0), conv.output(0));
+    let (kernel_size, groups) = (conv.plan().kernel_size, conv.plan().groups);
+    let [kh, kw] = kernel_size;
     let n = dy.dims()[0];
     let axes = |phase: usize| {
         let parity = [phase / 2, phase % 2];
         (
             parity,
-            [0, 1].map(|a| taps(conv.kernel[a], conv.padding[a], parity[a])),
+            [0, 1].map(|a| taps(kernel_size[a], conv.padding()[a], parity[a])),
         )
     };
     parallel::for_each_mut(&mut space.kernels, |phase, kernel| {

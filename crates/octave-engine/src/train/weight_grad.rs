@@ -378,25 +378,3 @@ impl<'a> WeightGrad<'a> {
         }
     }
 }
-
-/// `db[c] = Σ dy[n][c][pixel]`.
-pub(super) fn bias_grad(dy: &[f32], images: usize, db: &mut [f32]) {
-    let channels = db.len();
-    let plane = dy.len() / (images * channels).max(1);
-    for (c, out) in db.iter_mut().enumerate() {
-        let mut total = 0.0f64;
-        for i in 0..images {
-            let at = (i * channels + c) * plane;
-            let mut lanes = [0.0f32; BLOCK];
-            let chunks = dy[at..at + plane].chunks_exact(BLOCK);
-            let rest = chunks.remainder();
-            for chunk in chunks {
-                for (l, v) in lanes.iter_mut().zip(chunk) {
-                    *l += v;
-                }
-            }
-            total += lanes.iter().chain(rest).map(|v| f64::from(*v)).sum::<f64>();
-        }
-        *out = total as f32;
-    }
-}

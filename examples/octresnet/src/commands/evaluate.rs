@@ -1,10 +1,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
-use burn_octresnet::train::{Evaluation, TrainedModel};
+use burn_image_train::Evaluation;
 use clap::Args;
 
 use super::{percent, print, print_json, progress};
-use crate::cli::MachineArgs;
+use crate::{cli::MachineArgs, network::TrainedModel};
 
 /// Measures a trained network on a folder of images.
 ///

@@ -6,15 +6,16 @@ use std::{
 
 use anyhow::{Context, bail};
 use burn::tensor::Device;
+use burn_image_train::RunDir;
 use burn_octresnet::{
     model::{Alpha, Arch, OctResNet, OctResNetConfig},
-    train::{Recipe, RunDir},
     weights::{Checkpoint, Format},
 };
 use clap::Args;
 use serde::Serialize;
 
 use super::{print, print_json, thousands};
+use crate::network::Recipe;
 
 /// Writes a network for use in other programs.
 ///

@@ -1,13 +1,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
-use burn_octresnet::{
-    plot::Maps,
-    train::{DeviceName, TrainedModel},
-};
+use burn_image_train::{DeviceName, plot::Maps};
 use clap::Args;
 use serde::Serialize;
 
 use super::print_json;
+use crate::{inspect::Inspection, network::TrainedModel};
 
 /// Draws what a network's two frequencies see of an image.
 ///
@@ -58,8 +56,8 @@ struct Shapes<'a> {
 pub(super) fn run(arguments: InspectArgs) -> anyhow::Result<ExitCode> {
     let device = arguments.device.open()?;
     let model = TrainedModel::load(&arguments.model, &device)?;
-    let seen = model.inspect(&arguments.image, arguments.size, arguments.blocks)?;
-    let folder = arguments.output.unwrap_or_else(|| {
+    let seen = Inspection::of(&model, &arguments.image, arguments.size, arguments.blocks)?;
+    let folder: PathBuf = arguments.output.unwrap_or_else(|| {
         let name = arguments.image.file_stem().unwrap_or_default();
         format!("inspect-{}", name.to_string_lossy()).into()
     });
@@ -70,7 +68,7 @@ pub(super) fn run(arguments: InspectArgs) -> anyhow::Result<ExitCode> {
         low: shape(&layer.low),
     });
     print_json(&Seen {
-        files: seen.save(folder)?,
+        files: seen.save(&folder)?,
         image: arguments.image,
         low_variance: seen.low_variance,
         layers: layers.collect(),

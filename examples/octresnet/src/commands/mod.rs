@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use burn_octresnet::text::{percent, short_bytes, short_count, thousands};
+use burn_image_train::text::{percent, short_bytes, short_count, thousands};
 use clap::Subcommand;
 use serde::Serialize;
 

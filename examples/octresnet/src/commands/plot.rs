@@ -4,9 +4,9 @@ use std::{
     process::ExitCode,
 };
 
-use burn_octresnet::{
+use burn_image_train::{
+    History, RunDir, TrainError,
     plot::{Curve, CurvesPicture, Save},
-    train::{History, RunDir, TrainError},
 };
 use clap::Args;
 

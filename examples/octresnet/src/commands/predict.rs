@@ -2,10 +2,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 use burn_image_folder::list_images;
-use burn_octresnet::train::{DeviceName, Prediction, TrainedModel};
+use burn_image_train::{DeviceName, Prediction};
 use clap::Args;
 
 use super::{percent, print, print_json};
+use crate::network::TrainedModel;
 
 /// Says what a trained network sees in images.
 ///

@@ -1,12 +1,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
-use burn_octresnet::{
-    report::Report,
-    train::{DeviceName, RunDir},
-};
+use burn_image_train::{DeviceName, Report, RunDir};
 use clap::Args;
 
 use super::{print, progress};
+use crate::network::ModelRecipe;
 
 /// Writes a page about a run into its folder: report.md.
 ///
@@ -33,7 +31,8 @@ pub(crate) struct ReportArgs {
 pub(super) fn run(arguments: ReportArgs) -> anyhow::Result<ExitCode> {
     let device = arguments.device.open()?;
     let run = RunDir::at(arguments.run);
-    let report = Report::measure(run, arguments.data.as_deref(), &device, progress())?;
+    let report =
+        Report::<ModelRecipe>::measure(run, arguments.data.as_deref(), &device, progress())?;
     print(&report.write()?.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }

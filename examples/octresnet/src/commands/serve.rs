@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use burn_octresnet::train::Devices;
+use burn_image_train::Devices;
 use clap::Args;
 
 /// Lends this machine's devices to `octresnet` on another machine.
@@ -46,7 +46,7 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<ExitCode> {
 
     use anyhow::Context;
     use burn::server::{RemoteServer, TokenAuthorizer, WebSocketTransport};
-    use burn_octresnet::train::TOKEN;
+    use burn_image_train::TOKEN;
 
     let names = arguments.device.resolved()?;
     can_be_lent(&names)?;
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<ExitCode> {
 /// Checks what Burn's server would refuse only after it has said that it is there.
 #[cfg(feature = "remote")]
 fn can_be_lent(devices: &Devices) -> anyhow::Result<()> {
-    use burn_octresnet::train::{Backend, DeviceName};
+    use burn_image_train::{Backend, DeviceName};
 
     let mut kinds = Vec::new();
     for name in devices.names() {

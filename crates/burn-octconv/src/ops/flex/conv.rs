@@ -10,240 +10,163 @@ use std::sync::{Arc, Mutex};
 
 use burn::{
     backend::{
-        Autodiff, AutodiffBackend, Backend, ExtensionType, Flex, TensorMetadata,
+        Autodiff, AutodiffBackend, Backend, Flex, TensorMetadata,
         autodiff::{
             checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
             grads::Gradients,
             ops::{Backward, Ops, OpsKind},
         },
-        backend_extension,
         flex::FlexTensor,
+        tensor::FloatTensor,
     },
-    tensor::{Shape, Tensor},
+    tensor::Shape,
 };
-
-use super::{Operand, contiguous, zeros};
-use crate::{OctFeatures, features::half, ops::OctKernels};
 use octave_engine::{
     Isa, Spares,
-    train::{self, OctConv, OctWeights, Workspace, octconv2d_backward, octconv2d_forward},
+    train::{self, OctConv, Workspace},
 };
+use octave_plan::{Path, Plan};
+
+use super::tensor::{contiguous, zeros};
+use crate::ops::backend::{Geometry, Operand, Operands, Outputs};
 
 /// Memory of the engine between calls.
 static WORKSPACES: Spares<Workspace> = Spares::new();
 
-/// Computes an octave convolution; `conv` is the geometry of the operands.
-pub(in crate::ops) fn octconv2d(
-    features: OctFeatures,
-    kernels: OctKernels,
-    conv: &OctConv,
-) -> OctFeatures {
-    let (high, low) = features.into_parts();
-    let operands = Operands {
-        high: Operand::from(high),
-        low: Operand::from(low),
-        h2h: Operand::from(kernels.h2h),
-        h2l: Operand::from(kernels.h2l),
-        l2h: Operand::from(kernels.l2h),
-        l2l: Operand::from(kernels.l2l),
-        bias_high: Operand::from(kernels.bias_high),
-        bias_low: Operand::from(kernels.bias_low),
-    };
-    let outputs = <burn::backend::Dispatch as OctBackend>::octconv2d(operands, conv.clone());
-    let [high, low] =
-        [outputs.high, outputs.low].map(|group| group.get().map(Tensor::from_dispatch));
-    let [out_high, out_low] = conv.out_sizes();
-    let full = if high.is_some() {
-        out_high
-    } else if conv.stride == 2 {
-        half(conv.size)
-    } else {
-        conv.size
-    };
-    debug_assert!(low.is_none() || half(full) == out_low);
-    OctFeatures::try_new(high, low, full).unwrap_or_else(|e| panic!("{e}"))
+/// Something of each operand that is there.
+#[derive(Debug, Clone)]
+struct Each<T> {
+    /// By level.
+    inputs: [Option<T>; 2],
+    /// By the level that is read, and by the one that is added to.
+    kernels: [[Option<T>; 2]; 2],
+    /// By level of the output.
+    biases: [Option<T>; 2],
 }
 
-/// What a layer is computed from.
-#[derive(ExtensionType)]
-pub struct Operands<B: Backend> {
-    /// X^H.
-    #[extension_type]
-    pub high: Operand<B>,
-    /// X^L.
-    #[extension_type]
-    pub low: Operand<B>,
-    /// Kernel H→H.
-    #[extension_type]
-    pub h2h: Operand<B>,
-    /// Kernel H→L.
-    #[extension_type]
-    pub h2l: Operand<B>,
-    /// Kernel L→H.
-    #[extension_type]
-    pub l2h: Operand<B>,
-    /// Kernel L→L.
-    #[extension_type]
-    pub l2l: Operand<B>,
-    /// Bias of the high output.
-    #[extension_type]
-    pub bias_high: Operand<B>,
-    /// Bias of the low output.
-    #[extension_type]
-    pub bias_low: Operand<B>,
-}
+impl<T> Each<T> {
+    fn from_array(operands: [Option<T>; 8]) -> Self {
+        let [high, low, h2h, h2l, l2h, l2l, bias_high, bias_low] = operands;
+        Self {
+            inputs: [high, low],
+            kernels: [[h2h, h2l], [l2h, l2l]],
+            biases: [bias_high, bias_low],
+        }
+    }
 
-/// Y^H and Y^L.
-#[derive(ExtensionType)]
-pub struct Outputs<B: Backend> {
-    /// Y^H.
-    #[extension_type]
-    pub high: Operand<B>,
-    /// Y^L.
-    #[extension_type]
-    pub low: Operand<B>,
-}
+    /// The order of the parents of a node.
+    fn into_array(self) -> [Option<T>; 8] {
+        let ([high, low], [bias_high, bias_low]) = (self.inputs, self.biases);
+        let [[h2h, h2l], [l2h, l2l]] = self.kernels;
+        [high, low, h2h, h2l, l2h, l2l, bias_high, bias_low]
+    }
 
-/// X^H, X^L, the kernels H→H, H→L, L→H and L→L, and the biases of Y^H and Y^L.
-type Values<T> = [Option<T>; 8];
-
-impl<B: Backend> Operands<B> {
-    fn into_array(self) -> Values<burn::backend::tensor::FloatTensor<B>> {
-        let Self {
-            high,
-            low,
-            h2h,
-            h2l,
-            l2h,
-            l2l,
-            bias_high,
-            bias_low,
-        } = self;
-        [high, low, h2h, h2l, l2h, l2l, bias_high, bias_low].map(Operand::get)
+    fn kernel(&self, path: &Path) -> Option<&T> {
+        self.kernels[path.from][path.to].as_ref()
     }
 }
 
-fn slices(operands: &Values<FlexTensor>) -> Values<&[f32]> {
-    operands
-        .each_ref()
-        .map(|tensor| tensor.as_ref().map(|tensor| tensor.storage::<f32>()))
-}
-
-fn weights<'a>([_, _, hh, hl, lh, ll, bias_h, bias_l]: &Values<&'a [f32]>) -> OctWeights<'a> {
-    OctWeights {
-        hh: *hh,
-        hl: *hl,
-        lh: *lh,
-        ll: *ll,
-        bias_h: *bias_h,
-        bias_l: *bias_l,
+impl Each<FlexTensor> {
+    fn slices(&self, plan: &Plan<2>) -> train::Operands<'_> {
+        let kernel = |path| self.kernel(path).expect("the kernel of a path").storage();
+        train::Operands {
+            inputs: self.inputs.each_ref().map(slice),
+            kernels: plan.paths.iter().map(kernel).collect(),
+            biases: self.biases.each_ref().map(slice),
+        }
     }
 }
 
-fn forward(conv: &OctConv, operands: &Values<FlexTensor>) -> [Option<FlexTensor>; 2] {
-    let operands = slices(operands);
-    let mut outputs = [0, 1].map(|group| {
-        let [height, width] = conv.out_sizes()[group];
-        let shape = Shape::from([conv.images, conv.c_out[group], height, width]);
-        (conv.c_out[group] > 0).then(|| zeros(shape))
+fn slice(tensor: &Option<FlexTensor>) -> Option<&[f32]> {
+    tensor.as_ref().map(FlexTensor::storage)
+}
+
+fn slice_mut(tensor: &mut Option<FlexTensor>) -> Option<&mut [f32]> {
+    tensor.as_mut().map(FlexTensor::storage_mut)
+}
+
+fn arrange<B: Backend>(operands: Operands<B>) -> [Option<FloatTensor<B>>; 8] {
+    let Operands {
+        high,
+        low,
+        h2h,
+        h2l,
+        l2h,
+        l2l,
+        bias_high,
+        bias_low,
+    } = operands;
+    [high, low, h2h, h2l, l2h, l2l, bias_high, bias_low].map(Operand::get)
+}
+
+fn engine(geometry: Geometry) -> OctConv {
+    let Geometry { plan, images, size } = geometry;
+    OctConv::new(plan, images, size).unwrap_or_else(|e| panic!("the engine cannot compute {e}"))
+}
+
+fn forward(conv: &OctConv, operands: &Each<FlexTensor>) -> [Option<FlexTensor>; 2] {
+    let mut outputs = [0, 1].map(|level| {
+        let [channels, height, width] = conv.output(level);
+        let shape = Shape::from([conv.images(), channels, height, width]);
+        (channels > 0).then(|| zeros(shape))
     });
-    let [y_high, y_low] = outputs
-        .each_mut()
-        .map(|y| y.as_mut().map(|y| y.storage_mut::<f32>()));
-    WORKSPACES.lend(|workspace| {
-        let weights = weights(&operands);
-        let [high, low, ..] = operands;
-        octconv2d_forward(
-            Isa::best(),
-            conv,
-            high,
-            low,
-            &weights,
-            y_high,
-            y_low,
-            workspace,
-        );
-    });
+    let operands = operands.slices(conv.plan());
+    let to = outputs.each_mut().map(slice_mut);
+    WORKSPACES.lend(|workspace| conv.forward(Isa::best(), &operands, to, workspace));
     outputs
 }
 
 /// The gradients of those operands that are `wanted` and that the given output gradients reach.
 fn backward(
     conv: &OctConv,
-    mut operands: Values<FlexTensor>,
-    wanted: [bool; 8],
-    output_gradients: [Option<FlexTensor>; 2],
-) -> Values<FlexTensor> {
-    // An output that the loss does not depend on is left out, with the paths that lead to it.
-    let mut conv = conv.clone();
-    let [high, low] = output_gradients.each_ref().map(Option::is_some);
-    conv.c_out = [(high, 0), (low, 1)].map(|(given, g)| if given { conv.c_out[g] } else { 0 });
-    for (path, given) in [
-        (2, high),
-        (3, low),
-        (4, high),
-        (5, low),
-        (6, high),
-        (7, low),
-    ] {
-        operands[path] = operands[path].take().filter(|_| given);
-    }
-    let exists = operands.each_ref().map(Option::is_some);
-    let [_, _, h2h, h2l, l2h, l2l, ..] = exists;
-    let reached = [h2h || h2l, l2h || l2l, true, true, true, true, true, true];
-
-    let mut gradients: Values<FlexTensor> = std::array::from_fn(|i| {
-        let operand = operands[i].as_ref().filter(|_| wanted[i] && reached[i])?;
-        Some(zeros(operand.shape()))
-    });
-    let [x_h, x_l, hh, hl, lh, ll, bias_h, bias_l] = gradients
-        .each_mut()
-        .map(|g| g.as_mut().map(|g| g.storage_mut::<f32>()));
-    let to = train::Gradients {
-        x_h,
-        x_l,
-        hh,
-        hl,
-        lh,
-        ll,
-        bias_h,
-        bias_l,
+    operands: &Each<FlexTensor>,
+    wanted: &Each<()>,
+    output_gradients: &[Option<FlexTensor>; 2],
+) -> Each<FlexTensor> {
+    let plan = conv.plan();
+    let given = output_gradients.each_ref().map(Option::is_some);
+    let reached = |level| {
+        let mut paths = plan.paths.iter();
+        paths.any(|path| path.from == level && given[path.to])
     };
-    let [dy_high, dy_low] = output_gradients
-        .each_ref()
-        .map(|dy| dy.as_ref().map(|dy| dy.storage::<f32>()));
-    let operands = slices(&operands);
-    WORKSPACES.lend(|workspace| {
-        let weights = weights(&operands);
-        let [high, low, ..] = operands;
-        octconv2d_backward(
-            Isa::best(),
-            &conv,
-            high,
-            low,
-            &weights,
-            dy_high,
-            dy_low,
-            to,
-            workspace,
-        );
-    });
+    let fresh = |operand: &Option<FlexTensor>, wanted: &Option<()>, reached: bool| {
+        let operand = operand.as_ref().filter(|_| wanted.is_some() && reached)?;
+        Some(zeros(operand.shape()))
+    };
+    let levels = [0, 1];
+    let mut gradients = Each {
+        inputs: levels.map(|i| fresh(&operands.inputs[i], &wanted.inputs[i], reached(i))),
+        kernels: levels.map(|from| {
+            levels.map(|to| {
+                let (kernel, wanted) = (&operands.kernels[from][to], &wanted.kernels[from][to]);
+                fresh(kernel, wanted, given[to])
+            })
+        }),
+        biases: levels.map(|i| fresh(&operands.biases[i], &wanted.biases[i], given[i])),
+    };
+    let mut kernels = gradients
+        .kernels
+        .each_mut()
+        .map(|to| to.each_mut().map(slice_mut));
+    let kernels = plan
+        .paths
+        .iter()
+        .map(|path| kernels[path.from][path.to].take());
+    let to = train::Gradients {
+        inputs: gradients.inputs.each_mut().map(slice_mut),
+        kernels: kernels.collect(),
+        biases: gradients.biases.each_mut().map(slice_mut),
+    };
+    let outputs = output_gradients.each_ref().map(slice);
+    let operands = operands.slices(plan);
+    WORKSPACES.lend(|workspace| conv.backward(Isa::best(), &operands, outputs, to, workspace));
     gradients
 }
 
-/// The operation that a backend with an engine provides.
-#[backend_extension(Autodiff, Flex)]
-pub trait OctBackend: Backend {
-    /// Computes the output groups of an octave convolution.
-    fn octconv2d(#[extension_type] operands: Operands<Self>, conv: OctConv) -> Outputs<Self>;
-}
-
-impl OctBackend for Flex {
-    fn octconv2d(operands: Operands<Self>, conv: OctConv) -> Outputs<Self> {
-        let values = operands.into_array().map(|tensor| tensor.map(contiguous));
-        let [high, low] = forward(&conv, &values).map(Operand::new);
-        Outputs { high, low }
-    }
+pub(super) fn octconv2d(operands: Operands<Flex>, geometry: Geometry) -> Outputs<Flex> {
+    let operands = arrange(operands).map(|tensor| tensor.map(contiguous));
+    let [high, low] = forward(&engine(geometry), &Each::from_array(operands)).map(Operand::new);
+    Outputs { high, low }
 }
 
 /// Where the groups of a layer leave their gradients for the layer.
@@ -281,7 +204,7 @@ fn token() -> FlexTensor {
 struct LayerBackward;
 
 impl Backward<Flex, 8> for LayerBackward {
-    type State = (Values<FlexTensor>, OctConv, Inbox);
+    type State = (Each<FlexTensor>, OctConv, Inbox);
 
     fn backward(
         self,
@@ -291,14 +214,16 @@ impl Backward<Flex, 8> for LayerBackward {
     ) {
         let (operands, conv, inbox) = ops.state;
         grads.consume::<Flex>(&ops.node);
+        // Not locked any more while the engine works, and this thread may run other tasks.
         let output_gradients = inbox
             .lock()
             .expect("no group panics with the lock")
             .each_mut()
             .map(Option::take);
-        let wanted = ops.parents.each_ref().map(Option::is_some);
-        let gradients = backward(&conv, operands, wanted, output_gradients);
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+        let tracked = |parent: &Option<_>| parent.as_ref().map(|_| ());
+        let wanted = Each::from_array(ops.parents.each_ref().map(tracked));
+        let gradients = backward(&conv, &operands, &wanted, &output_gradients);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients.into_array()) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 grads.register::<Flex>(parent.id, gradient);
             }
@@ -306,34 +231,35 @@ impl Backward<Flex, 8> for LayerBackward {
     }
 }
 
-impl<C: CheckpointStrategy> OctBackend for Autodiff<Flex, C> {
-    fn octconv2d(operands: Operands<Self>, conv: OctConv) -> Outputs<Self> {
-        let operands = operands.into_array();
-        // An operation has a fixed number of parents; a constant stands for what is missing.
-        let constant = Self::from_inner(token());
-        let nodes = operands
-            .each_ref()
-            .map(|tensor| tensor.as_ref().unwrap_or(&constant).node());
-        let values =
-            operands.map(|tensor| tensor.map(|tensor| contiguous(tensor.into_primitive())));
-        let outputs = forward(&conv, &values);
+pub(super) fn tracked_octconv2d<C: CheckpointStrategy>(
+    operands: Operands<Autodiff<Flex, C>>,
+    geometry: Geometry,
+) -> Outputs<Autodiff<Flex, C>> {
+    let operands = arrange(operands);
+    // An operation has a fixed number of parents; a constant stands for what is missing.
+    let constant = Autodiff::<Flex, C>::from_inner(token());
+    let nodes = operands
+        .each_ref()
+        .map(|tensor| tensor.as_ref().unwrap_or(&constant).node());
+    let values = operands.map(|tensor| tensor.map(|tensor| contiguous(tensor.into_primitive())));
+    let (values, conv) = (Each::from_array(values), engine(geometry));
+    let outputs = forward(&conv, &values);
 
-        let inbox = Inbox::default();
-        let layer = match LayerBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish((values, conv, inbox.clone()), token()),
-            OpsKind::UnTracked(prepared) => prepared.finish(token()),
-        };
-        let group = |output, group| {
-            let node = [layer.node()];
-            match GroupBackward.prepare::<C>(node).compute_bound().stateful() {
-                OpsKind::Tracked(prepared) => prepared.finish((inbox.clone(), group), output),
-                OpsKind::UnTracked(prepared) => prepared.finish(output),
-            }
-        };
-        let [high, low] = outputs;
-        Outputs {
-            high: Operand::new(high.map(|y| group(y, 0))),
-            low: Operand::new(low.map(|y| group(y, 1))),
+    let inbox = Inbox::default();
+    let layer = match LayerBackward.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish((values, conv, inbox.clone()), token()),
+        OpsKind::UnTracked(prepared) => prepared.finish(token()),
+    };
+    let group = |output, group| {
+        let node = [layer.node()];
+        match GroupBackward.prepare::<C>(node).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((inbox.clone(), group), output),
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
         }
+    };
+    let [high, low] = outputs;
+    Outputs {
+        high: Operand::new(high.map(|y| group(y, 0))),
+        low: Operand::new(low.map(|y| group(y, 1))),
     }
 }

@@ -7,7 +7,8 @@
 
 use std::cell::RefCell;
 
-use super::{Norm, ParameterGradients, Planes, Residual, Statistics, apply};
+use super::passes::apply;
+use super::{Norm, ParameterGradients, Planes, Residual, Statistics};
 use crate::buffer::{Shared, floats};
 use crate::isa::{Isa, per_isa};
 

@@ -6,7 +6,7 @@ use burn::data::dataloader::DataLoader;
 use burn_image_folder::{
     ImageDataset, ImageList, ImageLoader, LoaderConfig, Normalize, TrainTransform, Transform,
 };
-use burn_octresnet::train::DeviceName;
+use burn_image_train::DeviceName;
 use clap::Args;
 use serde::Serialize;
 

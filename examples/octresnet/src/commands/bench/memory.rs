@@ -3,7 +3,7 @@
 use std::{env, fs, process::Command};
 
 use anyhow::Context;
-use burn_octresnet::train::{Backend, DeviceName};
+use burn_image_train::{Backend, DeviceName};
 
 use super::{NetworkArgs, sides::Side};
 

@@ -15,10 +15,8 @@ mod train;
 use std::process::ExitCode;
 
 use burn::tensor::Device;
-use burn_octresnet::{
-    model::{Alpha, Arch, OctResNetConfig},
-    train::DeviceName,
-};
+use burn_image_train::DeviceName;
+use burn_octresnet::model::{Alpha, Arch, OctResNetConfig};
 use clap::{Args, Subcommand};
 
 use report::{Comparison, Row};

@@ -2,7 +2,7 @@ use burn::{
     optim::GradientsParams,
     tensor::{Device, Distribution, Int, Tensor},
 };
-use burn_octresnet::train::cross_entropy;
+use burn_image_train::cross_entropy;
 use clap::Args;
 
 use super::{

@@ -1,0 +1,30 @@
+//! The network that a run begins with.
+
+use burn::tensor::Device;
+
+use crate::{classifier::Classifier, error::TrainError, recipe::Recipe, weights};
+
+/// The network with its first weights, which follow from the recipe's seed.
+pub(super) fn random<C: Classifier>(
+    recipe: &Recipe<C>,
+    classes: usize,
+    device: &Device,
+) -> Result<C::Network, TrainError> {
+    device.seed(recipe.seed);
+    Ok(weights::number(recipe.model.init(classes, device)?))
+}
+
+/// The network with its first weights: those of a checkpoint, if the recipe names one. A new
+/// classifier follows from the seed.
+pub(super) fn first<C: Classifier>(
+    recipe: &Recipe<C>,
+    classes: usize,
+    device: &Device,
+) -> Result<C::Network, TrainError> {
+    let Some(path) = &recipe.init else {
+        return random(recipe, classes, device);
+    };
+    device.seed(recipe.seed);
+    let network = recipe.model.init_from(path, classes, device)?;
+    Ok(weights::number(network))
+}

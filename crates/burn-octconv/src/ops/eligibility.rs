@@ -1,0 +1,142 @@
+//! What fused kernels compute: decided here, for all backends that have some.
+
+use burn::{
+    nn::{BatchNorm, PaddingConfig2d, conv::Conv2d, pool::MaxPool2d},
+    tensor::{DType, Tensor},
+};
+use octave_engine::train::{OctConv, norm::Pool};
+use octave_plan::{Exchange, Layer, Padding, Plan, Refusal};
+
+use super::{
+    OctKernels,
+    backend::{Geometry, MaxPool},
+    engine::engine_of,
+};
+use crate::OctFeatures;
+
+/// Whether an engine reads this tensor.
+pub(crate) fn tensor<const D: usize>(x: &Tensor<D>) -> Result<(), Refusal> {
+    engine_of(&x.device())?;
+    match x.dtype() {
+        DType::F32 => Ok(()),
+        _ => Err(Refusal::Precision),
+    }
+}
+
+/// The geometry of an octave convolution that an engine computes.
+pub(super) fn octconv2d(
+    features: &OctFeatures,
+    kernels: &OctKernels,
+    plan: &Plan<2>,
+) -> Result<Geometry, Refusal> {
+    let groups = [features.high(), features.low()];
+    let first = groups.into_iter().flatten().next();
+    let images = first.map_or(0, |x| x.dims()[0]);
+    groups.into_iter().flatten().try_for_each(tensor)?;
+    let weights = [&kernels.h2h, &kernels.h2l, &kernels.l2h, &kernels.l2l];
+    weights.into_iter().flatten().try_for_each(tensor)?;
+    let biases = [&kernels.bias_high, &kernels.bias_low];
+    biases.into_iter().flatten().try_for_each(tensor)?;
+    geometry(plan, images, features.size())
+}
+
+/// The geometry of a layer in f32 that an engine computes.
+pub(super) fn geometry(
+    plan: &Plan<2>,
+    images: usize,
+    size: [usize; 2],
+) -> Result<Geometry, Refusal> {
+    // Groups are left to the composed form: where they are narrower than a channel block, the
+    // engine multiplies zeros, which costs time and spreads a NaN to channels that never read it.
+    if plan.groups > 1 {
+        return Err(Refusal::GroupedTraining);
+    }
+    let conv = OctConv::new(plan.clone(), images, size)?;
+    Ok(Geometry {
+        plan: conv.plan().clone(),
+        images,
+        size,
+    })
+}
+
+/// The plan of a vanilla convolution, if there is one for `x`.
+pub(super) fn vanilla(conv: &Conv2d, x: &Tensor<4>) -> Result<Plan<2>, Refusal> {
+    let [stride, across] = conv.stride;
+    let padding = match conv.padding {
+        PaddingConfig2d::Valid => [(0, 0); 2],
+        PaddingConfig2d::Explicit(top, left, bottom, right) => [(top, bottom), (left, right)],
+        PaddingConfig2d::Same => return Err(Refusal::StridedPadding),
+    };
+    let [rows, columns, height, width] = conv.weight.dims();
+    if stride != across {
+        return Err(Refusal::Stride {
+            stride: stride.max(across),
+        });
+    }
+    if x.dims()[1] != columns * conv.groups {
+        return Err(Refusal::Shape);
+    }
+    let layer = Layer {
+        stride,
+        strided: true,
+        padding: Padding::Explicit(padding),
+        dilation: conv.dilation,
+        groups: conv.groups,
+        ..Layer::new([columns * conv.groups, 0], [rows, 0], [height, width])
+    };
+    Ok(Plan::new(layer, Exchange::Both))
+}
+
+/// Whether an engine computes this norm in training.
+pub(super) fn norm(
+    norm: &BatchNorm,
+    x: &Tensor<4>,
+    residual: Option<&Tensor<4>>,
+) -> Result<(), Refusal> {
+    let [_, channels, ..] = x.dims();
+    if x.shape().num_elements() == 0 {
+        return Err(Refusal::Empty);
+    }
+    for parameter in [norm.gamma.val(), norm.beta.val()] {
+        tensor(&parameter)?;
+        if parameter.dims() != [channels] {
+            return Err(Refusal::Shape);
+        }
+    }
+    for map in [Some(x), residual].into_iter().flatten() {
+        tensor(map)?;
+        if map.dims() != x.dims() {
+            return Err(Refusal::Shape);
+        }
+    }
+    Ok(())
+}
+
+/// What an engine is to pool a map of `size` with.
+pub(super) fn max_pool(pool: &MaxPool2d, size: [usize; 2]) -> Result<MaxPool, Refusal> {
+    let padding = match pool.padding {
+        PaddingConfig2d::Valid => [0, 0],
+        PaddingConfig2d::Explicit(top, left, bottom, right) if [top, left] == [bottom, right] => {
+            [top, left]
+        }
+        _ => return Err(Refusal::Pooling),
+    };
+    let windows = Pool {
+        size,
+        kernel: pool.kernel_size,
+        stride: pool.stride,
+        padding,
+    };
+    if pool.dilation != [1, 1] || pool.ceil_mode || windows.unsupported().is_some() {
+        return Err(Refusal::Pooling);
+    }
+    Ok(MaxPool {
+        size,
+        kernel: pool.kernel_size,
+        stride: pool.stride,
+        padding,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! The networks of `burn-octresnet` as what `burn-image-train` trains: the two know nothing of each
+//! other, and meet here.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+use burn_image_train::{Baseline, Classifier, Cost, NetworkError};
+use burn_octresnet::{
+    model::{Alpha, Arch, OctResNet, OctResNetConfig, Stem},
+    weights::Checkpoint,
+};
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub(crate) type Recipe = burn_image_train::Recipe<ModelRecipe>;
+pub(crate) type TrainedModel = burn_image_train::TrainedModel<ModelRecipe>;
+
+/// The network of a recipe. The number of classes comes from the images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ModelRecipe {
+    /// Which network of the family.
+    pub(crate) arch: Arch,
+    /// Share of low-frequency channels: a number, or three for the first three stages.
+    #[serde(deserialize_with = "alpha")]
+    pub(crate) alpha: Alpha,
+    /// The layers before the first stage.
+    pub(crate) stem: Stem,
+    /// Factor on all channel counts.
+    pub(crate) width: f64,
+    /// Whether every block starts as the identity.
+    pub(crate) zero_init_residual: bool,
+}
+
+impl ModelRecipe {
+    /// The network for a number of classes.
+    pub(crate) fn config(&self, num_classes: usize) -> OctResNetConfig {
+        OctResNetConfig {
+            alpha: self.alpha,
+            stem: self.stem,
+            width: self.width,
+            zero_init_residual: self.zero_init_residual,
+            ..OctResNetConfig::new(self.arch, num_classes)
+        }
+    }
+}
+
+impl Default for ModelRecipe {
+    fn default() -> Self {
+        Self {
+            arch: Arch::OctResNet26,
+            alpha: Alpha::Uniform(0.5),
+            stem: Stem::Imagenet,
+            width: 0.5,
+            zero_init_residual: true,
+        }
+    }
+}
+
+impl Classifier for ModelRecipe {
+    type Network = OctResNet;
+
+    fn init(&self, classes: usize, device: &Device) -> Result<OctResNet, NetworkError> {
+        Ok(self.config(classes).init(device)?)
+    }
+
+    fn features(network: &OctResNet, images: Tensor<4>) -> Tensor<2> {
+        network.forward_pooled(images)
+    }
+
+    fn classify(network: &OctResNet, features: Tensor<2>) -> Tensor<2> {
+        network.fc.forward(features)
+    }
+
+    fn for_inference(network: OctResNet) -> impl Fn(Tensor<4>) -> Tensor<2> {
+        let network = network.into_inference();
+        move |images| network.forward(images)
+    }
+
+    /// PyTorch, safetensors, burnpack, or the folder of a run, also of another α or other classes.
+    fn init_from(
+        &self,
+        checkpoint: &Path,
+        classes: usize,
+        device: &Device,
+    ) -> Result<OctResNet, NetworkError> {
+        Ok(Checkpoint::open(checkpoint)?.load_as(&self.config(classes), device)?)
+    }
+
+    fn validate(&self) -> Result<(), NetworkError> {
+        Ok(self.config(1).validate()?)
+    }
+
+    fn cost(&self, classes: usize, size: [usize; 2]) -> Option<Cost> {
+        let cost = self.config(classes).cost(size).ok()?;
+        Some(Cost {
+            params: cost.params,
+            macs: cost.macs.total(),
+            activations: cost.activations,
+        })
+    }
+
+    fn baseline(&self) -> Option<Baseline<Self>> {
+        Some(Baseline {
+            config: Self {
+                alpha: Alpha::Uniform(0.0),
+                ..self.clone()
+            },
+            name: "vanilla",
+            about: "the same network with α = 0",
+        })
+    }
+
+    fn describe(&self) -> String {
+        let Self {
+            arch, alpha, width, ..
+        } = self;
+        format!("{arch} with α = {alpha}, width {width}")
+    }
+}
+
+/// Reads [`Alpha`] with an error that says what it can be.
+fn alpha<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Alpha, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "expected a number or a list of three, such as 0.5 or [0.5, 0.25, 0.25]"
+    )]
+    enum Shares {
+        One(f64),
+        Three([f64; 3]),
+    }
+    Ok(match Shares::deserialize(deserializer)? {
+        Shares::One(alpha) => Alpha::Uniform(alpha),
+        Shares::Three(alphas) => Alpha::PerStage(alphas),
+    })
+}
+
+/// The run that `train` does without a recipe.
+pub(crate) fn default_run() -> Recipe {
+    Recipe {
+        about: "The default run: Oct-ResNet-26 of half width, alpha 0.5, on the bundled emoji of 12 classes".into(),
+        expected: "at least 70 % validation top-1".into(),
+        ..Recipe::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn config(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../configs")
+            .join(name)
+    }
+
+    #[test]
+    fn the_default_run_is_the_emoji_recipe_and_vanilla_differs_in_alpha_alone() {
+        let emoji = Recipe::load(config("emoji.json")).unwrap();
+        assert_eq!(emoji, default_run());
+        let vanilla = Recipe::load(config("emoji-vanilla.json")).unwrap();
+        let mut expected = emoji;
+        expected.model.alpha = Alpha::Uniform(0.0);
+        expected.about.clone_from(&vanilla.about);
+        expected.expected.clone_from(&vanilla.expected);
+        assert_eq!(vanilla, expected);
+    }
+
+    #[test]
+    fn the_recipes_are_complete_and_valid() {
+        let mut count = 0;
+        for entry in fs::read_dir(config("")).unwrap() {
+            let path = entry.unwrap().path();
+            let recipe = Recipe::load(&path).unwrap();
+            assert!(
+                !recipe.about.is_empty() && !recipe.expected.is_empty(),
+                "{path:?}"
+            );
+            // What decides a run is said and not left to the default run.
+            let text = fs::read_to_string(&path).unwrap();
+            let given: Value = serde_json::from_str(&text).unwrap();
+            let decisive = [
+                "/model/arch",
+                "/model/alpha",
+                "/model/stem",
+                "/model/width",
+                "/data/path",
+                "/data/batch_size",
+                "/data/train/size",
+                "/data/val/size",
+                "/optimizer/lr",
+                "/optimizer/weight_decay",
+                "/schedule/kind",
+                "/label_smoothing",
+                "/epochs",
+            ];
+            for place in decisive {
+                assert!(given.pointer(place).is_some(), "{path:?} lacks {place}");
+            }
+            assert!(!text.contains("TODO"), "{path:?}");
+            count += 1;
+        }
+        assert!(count >= 26);
+    }
+
+    #[test]
+    fn networks_that_cannot_be_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recipe.json");
+        let cases = [
+            (r#"{"alpha": "half"}"#, &["model.alpha", "0.5"][..]),
+            (r#"{"arch": "resnet"}"#, &["model.arch", "oct-resnet-26"]),
+            (r#"{"alpha": 1.5}"#, &["1.5"]),
+            (r#"{"width": 0.0}"#, &["width is 0"]),
+            (r#"{"num_classes": 3}"#, &["num_classes"]),
+        ];
+        for (model, expected) in cases {
+            fs::write(&path, format!("{{\"model\": {model}}}")).unwrap();
+            let error = Recipe::load(&path).unwrap_err().to_string();
+            for part in expected {
+                assert!(error.contains(part), "{error:?} lacks {part:?}");
+            }
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_network_per_stage_survives_the_json_of_its_recipe() {
+        let mut recipe = default_run();
+        recipe.model.alpha = Alpha::PerStage([0.5, 0.25, 0.125]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        fs::write(&path, recipe.to_json()).unwrap();
+        assert_eq!(Recipe::load(&path).unwrap(), recipe);
+    }
+
+    #[test]
+    fn parts_are_named_as_the_layers_whose_cost_is_counted() {
+        let recipe = ModelRecipe::default();
+        let parts = recipe.parts().unwrap();
+        for layer in recipe.config(1).layer_costs([64, 64]).unwrap() {
+            assert!(parts.contains(&layer.name), "{}", layer.name);
+        }
+    }
+}
