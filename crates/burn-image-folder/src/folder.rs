@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
 use crate::index::Lister;
-use crate::list::{ImageList, Scan, part_name, scan_classes};
+use crate::list::{ImageList, Scan, TRAIN, part_name, scan_classes};
 use crate::{Purpose, random_stream};
 
 /// How a folder without `train` and `val` is split.
@@ -213,9 +213,6 @@ impl ImageFolder {
         })
     }
 }
-
-/// Names of the folder to train on, the usual one first.
-const TRAIN: [&str; 2] = ["train", "training"];
 
 /// Names of the folder to validate on.
 const VAL: [&str; 3] = ["val", "validation", "valid"];

@@ -34,7 +34,7 @@ impl ImageList {
         let mut root = root.as_ref().to_path_buf();
         let lister = &mut Lister::default();
         let mut classes = lister.list(&root)?.into_classes();
-        if let Some(train) = part_name(&classes, &["train", "training"]) {
+        if let Some(train) = part_name(&classes, &TRAIN) {
             root.push(train);
             classes = lister.list(&root)?.into_classes();
         }
@@ -154,6 +154,9 @@ pub fn list_images(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, DataError> {
     }
     Ok(files.into_iter().map(|name| path.join(name)).collect())
 }
+
+/// Names of the folder to train on, the usual one first.
+pub(super) const TRAIN: [&str; 2] = ["train", "training"];
 
 /// The first of `names`, whatever its capitals, that a folder has.
 pub(super) fn part_name<'a>(folders: &'a [String], names: &[&str]) -> Option<&'a str> {
