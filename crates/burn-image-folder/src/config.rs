@@ -33,7 +33,7 @@ pub enum OnUnreadable {
     Fail,
 }
 
-/// Settings of an [`ImageLoader`].
+/// Settings of an [`ImageLoader`](crate::ImageLoader).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoaderConfig {
