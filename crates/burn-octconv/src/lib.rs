@@ -174,4 +174,4 @@ pub use split::ChannelSplit;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-pub use octave_plan::{Downsample, Exchange, Upsample};
+pub use octave_plan::{Downsample, Exchange, Path, Plan, Refusal, Upsample};

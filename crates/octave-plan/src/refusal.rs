@@ -52,6 +52,8 @@ pub enum Refusal {
     Epilogue,
     /// A pooling that the kernels do not have.
     Pooling,
+    /// A layer that has no kernel, by its name.
+    Layer(&'static str),
 }
 
 impl fmt::Display for Refusal {
@@ -77,6 +79,7 @@ impl fmt::Display for Refusal {
             Self::Shape => "shapes that differ",
             Self::Epilogue => "what follows the layer",
             Self::Pooling => "windows of the pooling",
+            Self::Layer(name) => name,
         };
         f.write_str(text)
     }

@@ -27,7 +27,7 @@ use burn::{
     },
 };
 use burn_octconv::{
-    OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig, fold_batch_norm,
+    OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig, Refusal, fold_batch_norm,
     infer::{Epilogue, Network, NetworkBuilder},
     ops::norm::Activation,
 };
@@ -139,7 +139,7 @@ fn train(data: [Stripes; 2], device: &Device) -> Net {
     training.launch(learner).model
 }
 
-fn compile(mut net: Net) -> Option<Network> {
+fn compile(mut net: Net) -> Result<Network, Refusal> {
     // A trained norm is a factor and a summand per channel: the convolution before it takes both.
     net.stem = fold_batch_norm(&net.stem, &net.stem_norm);
     for (conv, norm) in [

@@ -1,6 +1,9 @@
 //! The list of operations that a network is made of, as layers are added to it.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use octave_engine::{
     affine::AffineWeights,
@@ -149,12 +152,21 @@ impl Op {
 }
 
 /// A multi-frequency feature map inside a network that is being built.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct OctMap {
-    pub(super) high: Option<Id>,
-    pub(super) low: Option<Id>,
+    /// The number of the builder that made it.
+    builder: u64,
+    /// High and low group.
+    groups: [Option<Id>; 2],
     /// Full resolution.
     pub(super) size: SizeId,
+}
+
+impl OctMap {
+    /// The map of a frequency group, 0 for the high one.
+    pub(super) fn group(&self, level: usize) -> Option<Id> {
+        self.groups[level]
+    }
 }
 
 /// What a layer does with its result before storing it.
@@ -184,8 +196,9 @@ impl Epilogue<'_> {
 }
 
 /// Builds a [`Network`](super::Network) from layers.
-#[derive(Default)]
 pub struct NetworkBuilder {
+    /// Tells builders apart, so that none takes the map of another for its own.
+    number: u64,
     pub(super) maps: Vec<Map>,
     pub(super) sizes: Vec<Size>,
     pub(super) ops: Vec<Op>,
@@ -193,7 +206,43 @@ pub struct NetworkBuilder {
     pooled: HashMap<Id, Id>,
 }
 
+impl Default for NetworkBuilder {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            maps: Vec::new(),
+            sizes: Vec::new(),
+            ops: Vec::new(),
+            pooled: HashMap::new(),
+        }
+    }
+}
+
 impl NetworkBuilder {
+    /// Panics if a map is another builder's: the same number would stand for another map.
+    #[track_caller]
+    pub(super) fn check(&self, map: OctMap) {
+        assert!(
+            map.builder == self.number,
+            "a map of another NetworkBuilder: give the maps that this one made"
+        );
+    }
+
+    /// A map of this builder.
+    pub(super) fn oct_map(&self, groups: [Option<Id>; 2], size: SizeId) -> OctMap {
+        OctMap {
+            builder: self.number,
+            groups,
+            size,
+        }
+    }
+
+    /// A map of this builder without a low group.
+    pub(super) fn plain(&self, high: Id, size: SizeId) -> OctMap {
+        self.oct_map([Some(high), None], size)
+    }
+
     /// A resolution; equal ones are one.
     pub(super) fn size(&mut self, size: Size) -> SizeId {
         let known = self.sizes.iter().position(|&known| known == size);

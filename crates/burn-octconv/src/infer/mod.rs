@@ -9,7 +9,7 @@
 //!
 //! [`NetworkBuilder`] takes the layers in the order of a forward pass, handing out an [`OctMap`]
 //! for each result, and [`NetworkBuilder::finish`] makes a [`Network`] of them for images of any
-//! size. What the engine has no kernel for returns `None`, and the caller keeps the module network:
+//! size. What the engine has no kernel for is a [`Refusal`] that says why, and the caller keeps the module network:
 //!
 //! ```
 //! use burn::{nn::{LinearConfig, conv::Conv2dConfig}, tensor::{Device, Tensor}};
@@ -34,8 +34,9 @@
 //! ```
 
 mod builder;
-mod lower;
+mod convolution;
 mod network;
+mod norm;
 mod schedule;
 mod steps;
 
@@ -44,3 +45,17 @@ pub use network::Network;
 pub use steps::StepTime;
 
 pub use octave_engine::peak_macs_per_second;
+
+use burn::tensor::Tensor;
+use octave_plan::Refusal;
+
+use crate::ops::eligibility;
+
+/// The elements of a tensor, if it is f32 on Flex and outside of autodiff.
+fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Refusal> {
+    eligibility::tensor(&tensor)?;
+    if tensor.device().is_autodiff() {
+        return Err(Refusal::Tracked);
+    }
+    tensor.try_into_vec_as().map_err(|_| Refusal::Backend)
+}

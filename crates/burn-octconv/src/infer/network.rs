@@ -4,11 +4,12 @@ use burn::{
     nn::Linear,
     tensor::{Tensor, TensorData},
 };
+use octave_plan::Refusal;
 
 use super::{
     builder::{Id, Map, NetworkBuilder, Node, OctMap, Op, Reading, Size},
-    lower::values,
     schedule::Schedule,
+    values,
 };
 use octave_engine::{
     BlockedMap, Isa, Spares,
@@ -55,15 +56,23 @@ impl std::fmt::Debug for Network {
 }
 
 impl NetworkBuilder {
-    /// Ends the network with global average pooling and a classifier. `None` if `x` has a low
-    /// group, or the classifier other inputs.
-    pub fn finish(self, x: OctMap, classifier: &Linear) -> Option<Network> {
-        let (result, None) = (x.high?, x.low) else {
-            return None;
+    /// Ends the network with global average pooling and a classifier.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Shape`] if `x` has a low group, or the classifier other inputs.
+    ///
+    /// # Panics
+    ///
+    /// If the map is another builder's.
+    pub fn finish(self, x: OctMap, classifier: &Linear) -> Result<Network, Refusal> {
+        self.check(x);
+        let (Some(result), None) = (x.group(0), x.group(1)) else {
+            return Err(Refusal::Shape);
         };
         let [features, classes] = classifier.weight.dims();
         if self.maps[result].channels != features {
-            return None;
+            return Err(Refusal::Shape);
         }
         let isa = Isa::best();
         let weight = values(classifier.weight.val().transpose())?;
@@ -72,7 +81,7 @@ impl NetworkBuilder {
             None => None,
         };
         let kernel = Kernel::new(&weight, features, 1);
-        Some(Network {
+        Ok(Network {
             isa,
             schedule: Schedule::new(self.ops, &self.maps, result),
             maps: self.maps,
@@ -109,7 +118,7 @@ impl Network {
             return None;
         }
         let device = images.device();
-        let images = values(images.clone())?;
+        let images = values(images.clone()).ok()?;
         let mut logits = vec![0.0; n * self.classifier.c_out()];
         self.buffers.lend(|buffers| {
             team(|| self.run(&images, [n, h, w], &sizes, buffers, &mut logits, boundary));

@@ -1,7 +1,8 @@
 #[cfg(feature = "flex")]
-mod lower;
+mod engine;
 
 use burn::tensor::Tensor;
+use burn_octconv::Refusal;
 #[cfg(feature = "flex")]
 use burn_octconv::infer::{Network, StepTime};
 
@@ -13,7 +14,7 @@ pub struct InferenceModel {
     /// The network with its norms folded, for whatever the engine does not serve.
     network: OctResNet,
     #[cfg(feature = "flex")]
-    engine: Option<Network>,
+    engine: Result<Network, Refusal>,
 }
 
 impl InferenceModel {
@@ -25,7 +26,7 @@ impl InferenceModel {
     /// - output: `[batch, num_classes]`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         #[cfg(feature = "flex")]
-        if let Some(logits) = self.engine.as_ref().and_then(|e| e.forward(&images)) {
+        if let Some(logits) = self.engine.as_ref().ok().and_then(|e| e.forward(&images)) {
             return logits;
         }
         self.network.forward(images)
@@ -35,15 +36,23 @@ impl InferenceModel {
     /// compute the network as a whole.
     #[cfg(feature = "flex")]
     pub fn forward_timed(&self, images: &Tensor<4>) -> Option<(Tensor<2>, Vec<StepTime>)> {
-        self.engine.as_ref()?.forward_timed(images)
+        self.engine.as_ref().ok()?.forward_timed(images)
     }
 
     /// Whether the CPU engine computes the network as a whole, rather than layer by layer.
     pub fn is_fused(&self) -> bool {
         #[cfg(feature = "flex")]
-        return self.engine.is_some();
+        return self.engine.is_ok();
         #[cfg(not(feature = "flex"))]
         false
+    }
+
+    /// Why the network runs layer by layer; `None` if the CPU engine computes it as a whole.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        #[cfg(feature = "flex")]
+        return self.engine.as_ref().err();
+        #[cfg(not(feature = "flex"))]
+        Some(&Refusal::Backend)
     }
 }
 
@@ -77,7 +86,7 @@ impl OctResNet {
         let network = self.fold_batch_norm();
         InferenceModel {
             #[cfg(feature = "flex")]
-            engine: lower::lower(&network),
+            engine: engine::network(&network),
             network,
         }
     }

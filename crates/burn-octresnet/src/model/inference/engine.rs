@@ -1,11 +1,11 @@
 //! From the modules of a network to the operations of the CPU engine.
 //!
-//! Everything here returns `None` for what the engine has no kernel for: squeeze-and-excitation,
-//! concatenation, shortcuts that pad.
+//! What the engine has no kernel for is refused: squeeze-and-excitation, concatenation, shortcuts that
+//! pad.
 
 use burn::nn::{PaddingConfig2d, pool::MaxPool2d};
 use burn_octconv::{
-    OctBatchNorm,
+    OctBatchNorm, Refusal,
     infer::{Epilogue, Network, NetworkBuilder, OctMap},
     ops::norm::Activation,
 };
@@ -13,7 +13,7 @@ use burn_octconv::{
 use crate::model::{Block, Inverted, OctResNet, Order, Residual, Separable};
 
 /// The network on the engine, of folded modules.
-pub(super) fn lower(model: &OctResNet) -> Option<Network> {
+pub(super) fn network(model: &OctResNet) -> Result<Network, Refusal> {
     let mut net = NetworkBuilder::default();
     let rectify = Activation::from(model.rectifier);
     let mut x = stem(&mut net, model)?;
@@ -25,7 +25,9 @@ pub(super) fn lower(model: &OctResNet) -> Option<Network> {
             Block::Residual(block) => residual(&mut net, x, block)?,
             Block::Separable(block) => separable(&mut net, x, block)?,
             Block::Inverted(block) => inverted(&mut net, x, block)?,
-            Block::Dense(_) | Block::Transition(_) => return None,
+            Block::Dense(_) | Block::Transition(_) => {
+                return Err(Refusal::Layer("concatenation (DenseNet)"));
+            }
         };
     }
     if let Some(norm) = &model.norm {
@@ -37,11 +39,11 @@ pub(super) fn lower(model: &OctResNet) -> Option<Network> {
     net.finish(x, &model.fc)
 }
 
-fn stem(net: &mut NetworkBuilder, model: &OctResNet) -> Option<OctMap> {
+fn stem(net: &mut NetworkBuilder, model: &OctResNet) -> Result<OctMap, Refusal> {
     let rectify = Activation::from(model.rectifier);
     let pools = match &model.maxpool {
         Some(pool) if is_3x3(pool) => true,
-        Some(_) => return None,
+        Some(_) => return Err(Refusal::Pooling),
         None => false,
     };
     let first = match model.activates_conv1 {
@@ -57,7 +59,7 @@ fn stem(net: &mut NetworkBuilder, model: &OctResNet) -> Option<OctMap> {
     }
     match &model.reduce {
         Some(block) => residual(net, x, block),
-        None => Some(x),
+        None => Ok(x),
     }
 }
 
@@ -68,9 +70,12 @@ fn is_3x3(pool: &MaxPool2d) -> bool {
         && !pool.ceil_mode
 }
 
-fn residual(net: &mut NetworkBuilder, x: OctMap, block: &Residual) -> Option<OctMap> {
-    if block.se.is_some() || block.pad.is_some() {
-        return None;
+fn residual(net: &mut NetworkBuilder, x: OctMap, block: &Residual) -> Result<OctMap, Refusal> {
+    if block.se.is_some() {
+        return Err(Refusal::Layer("squeeze-and-excitation"));
+    }
+    if block.pad.is_some() {
+        return Err(Refusal::Layer("a shortcut that pads"));
     }
     let pre = block.order == Order::PreActivation;
     // A pre-activation block's input after its norms.
@@ -108,19 +113,23 @@ fn residual(net: &mut NetworkBuilder, x: OctMap, block: &Residual) -> Option<Oct
 }
 
 /// A norm that could not be folded and has no activation.
-fn normalize(net: &mut NetworkBuilder, x: OctMap, norm: &Option<OctBatchNorm>) -> Option<OctMap> {
+fn normalize(
+    net: &mut NetworkBuilder,
+    x: OctMap,
+    norm: &Option<OctBatchNorm>,
+) -> Result<OctMap, Refusal> {
     match norm {
         Some(norm) => net.batch_norm(x, norm, Activation::Identity),
-        None => Some(x),
+        None => Ok(x),
     }
 }
 
-fn separable(net: &mut NetworkBuilder, x: OctMap, block: &Separable) -> Option<OctMap> {
+fn separable(net: &mut NetworkBuilder, x: OctMap, block: &Separable) -> Result<OctMap, Refusal> {
     let x = net.conv(x, &block.conv1, Epilogue::relu())?;
     net.conv(x, &block.conv2, Epilogue::relu())
 }
 
-fn inverted(net: &mut NetworkBuilder, x: OctMap, block: &Inverted) -> Option<OctMap> {
+fn inverted(net: &mut NetworkBuilder, x: OctMap, block: &Inverted) -> Result<OctMap, Refusal> {
     let relu6 = Epilogue::activate(Activation::Relu6);
     let inner = net.conv(x, &block.conv1, relu6)?;
     let inner = net.conv(inner, &block.conv2, relu6)?;
