@@ -135,7 +135,7 @@
 //!
 //! - Strides other than 1 and 2 have no octave form.
 //! - With many groups, small α are impossible: 32 groups do not divide 1/8 of 128 channels.
-//! - Saved multiply–adds are not automatically saved seconds. On Flex an engine of this crate
+//! - Saved multiply–adds are not automatically saved seconds. On Flex this project's engine
 //!   computes ungrouped layers in f32 with the paper's choices. Everything else (other backends,
 //!   groups, other types, the ablations) is composed from Burn's primitive operations, which pay
 //!   for pooling, upsampling and summing in memory traffic; on small maps that can cost more than
@@ -158,6 +158,7 @@ mod cost;
 mod error;
 mod features;
 #[cfg(feature = "flex")]
+#[cfg_attr(docsrs, doc(cfg(feature = "flex")))]
 pub mod infer;
 mod layers;
 pub mod ops;
@@ -168,10 +169,10 @@ pub use cost::{Cost, PathMacs, relative_cost};
 pub use error::{FeatureError, OctConvError};
 pub use features::OctFeatures;
 pub use layers::*;
+pub use octave_plan::{Downsample, Exchange, Path, Plan, Refusal, Upsample};
 pub use split::ChannelSplit;
 
 /// The examples of the README are tested with those of the documentation.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-pub use octave_plan::{Downsample, Exchange, Path, Plan, Refusal, Upsample};

@@ -49,6 +49,9 @@ fn contender<'a>(
     let forward: Box<dyn Fn(Tensor<4>) -> Tensor<2> + Sync> = match side.form {
         Form::Engine => {
             let model = model.into_inference();
+            if let Some(refusal) = model.refusal() {
+                log::warn!("{} runs layer by layer: {refusal}", network.arch);
+            }
             Box::new(move |images| model.forward(images))
         }
         Form::BurnConv2d | Form::Composed => Box::new(move |images| model.forward(images)),
