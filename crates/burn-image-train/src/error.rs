@@ -156,7 +156,7 @@ pub enum TrainError {
         /// What is wrong.
         message: String,
     },
-    /// A loss that is no number.
+    /// A loss that is NaN or infinite.
     #[error(
         "the loss is {loss} in epoch {epoch}, batch {batch}{}: lower the learning rate, or clip the gradients with `clip_norm`; --resume goes on from the last checkpoint",
         of_files(.files)
@@ -171,7 +171,7 @@ pub enum TrainError {
         /// The images of the batch.
         files: Vec<PathBuf>,
     },
-    /// Weights that are no numbers.
+    /// Weights that are not finite.
     #[error(
         "the weights are no longer finite in epoch {epoch}, batch {batch}: lower the learning rate, or clip the gradients with `clip_norm`; --resume goes on from the last checkpoint"
     )]
@@ -181,7 +181,7 @@ pub enum TrainError {
         /// The batch of the epoch, from 1.
         batch: usize,
     },
-    /// Gradients that are no numbers, though the loss is one and is not scaled up.
+    /// Gradients that are not finite, though the loss is and is not scaled up.
     #[error(
         "the gradients are beyond 16-bit floats in epoch {epoch}, batch {batch}: set `precision` to bf16 or f32, or lower the learning rate; --resume goes on from the last checkpoint"
     )]

@@ -76,7 +76,7 @@ impl ModelArgs {
     }
 }
 
-/// A network whose cost is asked for.
+/// The network to count.
 #[derive(Debug, Args)]
 pub(crate) struct NetworkArgs {
     #[command(flatten)]

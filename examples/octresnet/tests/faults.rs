@@ -1,4 +1,4 @@
-//! What goes wrong in the middle of training, and what is left afterwards.
+//! Faults in the middle of training, and what they leave.
 #![cfg(unix)]
 
 mod common;

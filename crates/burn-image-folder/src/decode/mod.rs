@@ -22,7 +22,7 @@ pub const MAX_MEGAPIXELS: u64 = 89;
 
 /// Decodes an image file to 8-bit RGB.
 ///
-/// The format is told by the content; the file's extension is ignored. Grey, palette, CMYK,
+/// The content decides the format; the file's extension is ignored. Grey, palette, CMYK,
 /// 16-bit and floating-point images are converted, transparency is composited on white, the
 /// orientation that EXIF or XMP gives is applied, and of an animation the first frame is taken.
 /// `docs/data.md` in the repository lists what is read and what is not.

@@ -72,7 +72,7 @@ pub struct Recipe<C> {
     pub layer_lr: BTreeMap<String, f64>,
     /// The floats of the forward and the backward pass.
     pub precision: Precision,
-    /// What to do about a loss that is no number.
+    /// What to do about a loss that is NaN or infinite.
     pub on_nan: OnNan,
     /// Changes of the weights between two checkpoints; none makes one at each epoch's end only.
     pub checkpoint_every: Option<usize>,
@@ -90,7 +90,7 @@ pub struct Recipe<C> {
 
 impl<C: Classifier> Config for Recipe<C> {}
 
-/// What to do about a loss that is no number.
+/// What to do about a loss that is NaN or infinite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnNan {

@@ -96,7 +96,7 @@ impl OctConv2d {
     /// # Panics
     ///
     /// If the groups of the input are not those that the layer was built for, or a map is smaller
-    /// than the kernel; [`OctConv2d::check`] tells beforehand.
+    /// than the kernel; [`OctConv2d::check`] returns the error instead.
     pub fn forward(&self, input: impl Into<OctFeatures>) -> OctFeatures {
         let input = input.into();
         self.check(&input).unwrap_or_else(|e| panic!("{e}"));

@@ -103,7 +103,7 @@ pub(crate) struct TrainArgs {
     /// Steps between two checkpoints [default: one at the end of each epoch]
     #[arg(long, value_name = "N")]
     checkpoint_every: Option<usize>,
-    /// What to do about a loss that is no number: end the run, or leave out the batch
+    /// What to do about a loss that is NaN or infinite: end the run, or leave out the batch
     #[arg(long, value_name = "stop|skip", value_parser = parse_on_nan)]
     on_nan: Option<OnNan>,
     /// Go on with the run in --output, or with the newest
