@@ -49,6 +49,10 @@ impl DenseLayerConfig {
         layers
     }
 
+    pub(super) fn output_size(&self, size: [usize; 2]) -> [usize; 2] {
+        size
+    }
+
     /// Output channels by frequency.
     ///
     /// # Errors
@@ -203,6 +207,11 @@ impl Transition {
             .conv
             .forward(self.norm.forward_with(input, None, Activation::Relu));
         self.pool.forward(x)
+    }
+
+    /// Nothing to fold: the norm reads the input.
+    pub(super) fn fold_batch_norm(self) -> Self {
+        self
     }
 }
 

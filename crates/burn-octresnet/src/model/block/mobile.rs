@@ -46,6 +46,10 @@ impl SeparableConfig {
         layers
     }
 
+    pub(super) fn output_size(&self, size: [usize; 2]) -> [usize; 2] {
+        size.map(|s| s.div_ceil(self.stride))
+    }
+
     /// Builds the block.
     ///
     /// # Errors
@@ -138,6 +142,10 @@ impl InvertedConfig {
         layers.push("conv3", self.stride, Layer::Conv(project));
         layers.push("bn3", self.stride, norm(self.output, 0.0));
         layers
+    }
+
+    pub(super) fn output_size(&self, size: [usize; 2]) -> [usize; 2] {
+        size.map(|s| s.div_ceil(self.stride))
     }
 
     /// Builds the block.

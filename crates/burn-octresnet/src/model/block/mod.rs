@@ -15,104 +15,82 @@ pub use shortcut::PadShortcut;
 
 use super::layers::Layers;
 
-/// Any block of a network.
-#[derive(Module, Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a network has tens of blocks, and nearly all of its own are of one kind"
-)]
-pub enum Block {
+/// Declares [`Block`] and [`BlockConfig`]: a kind of block is one file and one line here.
+macro_rules! blocks {
+    ($($(#[$doc:meta])+ $kind:ident($block:ident, $config:ident),)+) => {
+        /// Any block of a network.
+        #[derive(Module, Debug)]
+        #[allow(
+            clippy::large_enum_variant,
+            reason = "a network has tens of blocks, and nearly all of its own are of one kind"
+        )]
+        pub enum Block {
+            $($(#[$doc])+ $kind($block),)+
+        }
+
+        impl Block {
+            /// Applies the block.
+            ///
+            /// # Shapes
+            ///
+            /// - full resolution `[height, width]` becomes that of [`BlockConfig::output_size`]
+            pub fn forward(&self, input: OctFeatures) -> OctFeatures {
+                match self {
+                    $(Self::$kind(block) => block.forward(input),)+
+                }
+            }
+
+            /// Folds every norm that stands directly after a convolution.
+            pub fn fold_batch_norm(self) -> Self {
+                match self {
+                    $(Self::$kind(block) => Self::$kind(block.fold_batch_norm()),)+
+                }
+            }
+        }
+
+        /// Configuration of a [`Block`].
+        #[derive(Debug, Clone)]
+        pub enum BlockConfig {
+            $($(#[$doc])+ $kind($config),)+
+        }
+
+        impl BlockConfig {
+            pub(super) fn layers(&self) -> Layers {
+                match self {
+                    $(Self::$kind(block) => block.layers(),)+
+                }
+            }
+
+            /// Full resolution of the output for an input of full resolution `size`.
+            pub fn output_size(&self, size: [usize; 2]) -> [usize; 2] {
+                match self {
+                    $(Self::$kind(block) => block.output_size(size),)+
+                }
+            }
+
+            /// Builds the block.
+            ///
+            /// # Errors
+            ///
+            /// An [`OctConvError`] that names the illegal value.
+            pub fn try_init(&self, device: &Device) -> Result<Block, OctConvError> {
+                Ok(match self {
+                    $(Self::$kind(block) => Block::$kind(block.try_init(device)?),)+
+                })
+            }
+        }
+    };
+}
+
+blocks! {
     /// Of ResNets, ResNeXts, SE-ResNets and Wide ResNets.
-    Residual(Residual),
+    Residual(Residual, ResidualConfig),
     /// Of MobileNet v1.
-    Separable(Separable),
+    Separable(Separable, SeparableConfig),
     /// Of MobileNet v2.
-    Inverted(Inverted),
+    Inverted(Inverted, InvertedConfig),
     /// Of DenseNets.
-    Dense(DenseLayer),
+    Dense(DenseLayer, DenseLayerConfig),
     /// Between the stages of DenseNets.
-    Transition(Transition),
-}
-
-impl Block {
-    /// Applies the block.
-    ///
-    /// # Shapes
-    ///
-    /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
-    pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        match self {
-            Self::Residual(block) => block.forward(input),
-            Self::Separable(block) => block.forward(input),
-            Self::Inverted(block) => block.forward(input),
-            Self::Dense(block) => block.forward(input),
-            Self::Transition(block) => block.forward(input),
-        }
-    }
-
-    /// Folds every norm that stands directly after a convolution.
-    pub fn fold_batch_norm(self) -> Self {
-        match self {
-            Self::Residual(block) => Self::Residual(block.fold_batch_norm()),
-            Self::Separable(block) => Self::Separable(block.fold_batch_norm()),
-            Self::Inverted(block) => Self::Inverted(block.fold_batch_norm()),
-            Self::Dense(block) => Self::Dense(block.fold_batch_norm()),
-            // Its norm reads the input.
-            Self::Transition(block) => Self::Transition(block),
-        }
-    }
-}
-
-/// Configuration of a [`Block`].
-#[derive(Debug, Clone)]
-pub enum BlockConfig {
-    /// Of a [`Residual`] block.
-    Residual(ResidualConfig),
-    /// Of a [`Separable`] block.
-    Separable(SeparableConfig),
-    /// Of an [`Inverted`] block.
-    Inverted(InvertedConfig),
-    /// Of a [`DenseLayer`].
-    Dense(DenseLayerConfig),
-    /// Of a [`Transition`].
-    Transition(TransitionConfig),
-}
-
-impl BlockConfig {
-    pub(super) fn layers(&self) -> Layers {
-        match self {
-            Self::Residual(block) => block.layers(),
-            Self::Separable(block) => block.layers(),
-            Self::Inverted(block) => block.layers(),
-            Self::Dense(block) => block.layers(),
-            Self::Transition(block) => block.layers(),
-        }
-    }
-
-    /// Full resolution of the output for an input of full resolution `size`.
-    pub fn output_size(&self, size: [usize; 2]) -> [usize; 2] {
-        let stride = match self {
-            Self::Residual(block) => block.stride,
-            Self::Separable(block) => block.stride,
-            Self::Inverted(block) => block.stride,
-            Self::Dense(_) => 1,
-            Self::Transition(block) => return block.output_size(size),
-        };
-        size.map(|s| s.div_ceil(stride))
-    }
-
-    /// Builds the block.
-    ///
-    /// # Errors
-    ///
-    /// An [`OctConvError`] that names the illegal value.
-    pub fn try_init(&self, device: &Device) -> Result<Block, OctConvError> {
-        Ok(match self {
-            Self::Residual(block) => Block::Residual(block.try_init(device)?),
-            Self::Separable(block) => Block::Separable(block.try_init(device)?),
-            Self::Inverted(block) => Block::Inverted(block.try_init(device)?),
-            Self::Dense(block) => Block::Dense(block.try_init(device)?),
-            Self::Transition(block) => Block::Transition(block.try_init(device)?),
-        })
-    }
+    Transition(Transition, TransitionConfig),
 }

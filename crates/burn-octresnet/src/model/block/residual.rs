@@ -169,6 +169,10 @@ impl ResidualConfig {
         layers
     }
 
+    pub(super) fn output_size(&self, size: [usize; 2]) -> [usize; 2] {
+        size.map(|s| s.div_ceil(self.stride))
+    }
+
     /// Builds the block.
     ///
     /// # Errors
