@@ -21,7 +21,7 @@ fn main() -> Result<(), ModelError> {
         ..OctResNetConfig::new(Arch::OctResNet26, 1000)
     };
     // In earnest this would be a network with trained weights.
-    let pretrained = config.init(&device)?;
+    let pretrained = config.try_init(&device)?;
 
     // `freeze` also keeps the statistics of the norms; `no_grad` would go on to gather them.
     let frozen = pretrained.freeze();

@@ -248,7 +248,7 @@ fn every_layer_is_built_as_counted() {
             let mut config = config(arch, alpha);
             // Narrow, since asking whether a parameter is trained initialises it.
             config.width = 0.5;
-            let model = config.init(&Device::default().autodiff()).unwrap();
+            let model = config.init(&Device::default().autodiff());
             let mut built = Parameters::default();
             model.visit(&mut built);
             let total: u64 = built.found.iter().map(|(_, count)| count).sum();

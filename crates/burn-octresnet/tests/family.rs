@@ -32,7 +32,7 @@ fn every_network_runs_at_odd_sizes_at_every_alpha() {
     let device = Device::default();
     for arch in Arch::ALL {
         for alpha in [0.0, 0.25, 0.5] {
-            let model = narrow(arch, alpha).init(&device).unwrap();
+            let model = narrow(arch, alpha).init(&device);
             // Vanilla DenseNets round the size down, to no pixels for images below 32.
             let size = if arch.is_small() { [11, 13] } else { [33, 45] };
             let logits = model.forward(images(size, &device));
@@ -47,7 +47,7 @@ fn stages_end_at_the_resolutions_that_detectors_expect() {
     let device = Device::default();
     for arch in Arch::ALL {
         let config = narrow(arch, 0.5);
-        let maps = config.init(&device).unwrap();
+        let maps = config.init(&device);
         let size = if arch.is_small() { [11, 13] } else { [65, 77] };
         let maps = maps.forward_features(images(size, &device));
         let first = if arch.is_small() { 1 } else { 4 };
@@ -68,7 +68,7 @@ fn stages_end_at_the_resolutions_that_detectors_expect() {
 fn without_low_frequencies_every_network_is_plain() {
     let device = Device::default();
     for arch in Arch::ALL {
-        let model = narrow(arch, 0.0).init(&device).unwrap();
+        let model = narrow(arch, 0.0).init(&device);
         let maps = model.forward_features(images([33, 45], &device));
         assert!(maps.iter().all(|map| map.low().is_none()), "{arch}");
     }
@@ -89,7 +89,7 @@ fn each_block_kind_can_be_trained() {
     ] {
         for alpha in [0.0, 0.5] {
             let config = narrow(name.parse().unwrap(), alpha);
-            let model = config.init(&device).unwrap();
+            let model = config.init(&device);
             let loss = model.forward(images([33, 37], &device)).powf_scalar(2.0);
             let gradients = loss.mean().backward();
             let gradient = model.conv1.weight.val().grad(&gradients);
@@ -106,7 +106,7 @@ fn every_block_may_start_as_the_identity() {
     for arch in Arch::ALL {
         let mut config = narrow(arch, 0.5);
         config.zero_init_residual = true;
-        let model = config.init(&device).unwrap();
+        let model = config.init(&device);
         assert!(
             is_finite(model.forward(images([33, 33], &device))),
             "{arch}"
@@ -120,7 +120,7 @@ fn a_stem_for_small_images_keeps_the_resolution() {
     for name in ["oct-resnet-26", "oct-resnet-26-v2", "oct-densenet-121"] {
         let mut config = narrow(name.parse().unwrap(), 0.25);
         config.stem = Stem::Small;
-        let model = config.init(&device).unwrap();
+        let model = config.init(&device);
         let maps = model.forward_features(images([19, 13], &device));
         let sizes: Vec<_> = maps.iter().map(|map| map.size()).collect();
         assert_eq!(sizes, [[19, 13], [10, 7], [5, 4], [3, 2]], "{name}");
@@ -140,7 +140,7 @@ fn shares_may_differ_from_stage_to_stage() {
         if arch.name().contains("resnext") {
             config.width = 1.0;
         }
-        let model = config.init(&device).unwrap();
+        let model = config.init(&device);
         assert!(
             is_finite(model.forward(images([33, 35], &device))),
             "{arch}"
@@ -151,7 +151,7 @@ fn shares_may_differ_from_stage_to_stage() {
         for name in ["oct-resnet-26-v2", "oct-densenet-121", "oct-mobilenet-v1"] {
             let mut config = narrow(name.parse().unwrap(), alpha);
             config.width = 0.3;
-            let model = config.init(&device).unwrap();
+            let model = config.init(&device);
             assert!(
                 is_finite(model.forward(images([33, 35], &device))),
                 "{name}"
@@ -163,7 +163,7 @@ fn shares_may_differ_from_stage_to_stage() {
 #[test]
 fn a_model_gets_a_new_head() {
     let device = Device::default();
-    let model: OctResNet = narrow(Arch::OctResNet20, 0.5).init(&device).unwrap();
+    let model: OctResNet = narrow(Arch::OctResNet20, 0.5).init(&device);
     let x = images([16, 16], &device);
     let before = model.forward_features(x.clone());
     let model = model.with_classes(3).unwrap();
@@ -181,7 +181,7 @@ fn errors_name_the_numbers_in_one_line() {
         change(&mut config);
         let error = config.validate().unwrap_err().to_string();
         assert_eq!(
-            config.init(&Device::default()).unwrap_err().to_string(),
+            config.try_init(&Device::default()).unwrap_err().to_string(),
             error
         );
         assert!(!error.contains('\n'), "{error}");

@@ -140,7 +140,7 @@ fn names_and_shapes_are_those_of_torchvision_and_timm() {
         // Written, since files are in the layout.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vanilla.safetensors");
-        let model = config.init(&Device::default()).unwrap();
+        let model = config.init(&Device::default());
         model.save_weights(&config, &path, true).unwrap();
         let mut written: Vec<String> = tensors(&path)
             .iter()
@@ -194,7 +194,7 @@ fn every_network_survives_every_format_and_is_told_from_its_weights() {
     for arch in Arch::ALL {
         for alpha in [0.0, 0.5] {
             let config = narrow(arch, alpha);
-            let model = config.init(&device).unwrap();
+            let model = config.init(&device);
             for ending in ["bpk", "safetensors"] {
                 let path = folder.path().join(format!("model.{ending}"));
                 model.save_weights(&config, &path, false).unwrap();
@@ -222,7 +222,7 @@ fn half_precision_halves_the_file_and_keeps_eleven_bits() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = narrow(Arch::OctResNet26, 0.25);
     config.width = 0.25;
-    let model = config.init(&device).unwrap();
+    let model = config.init(&device);
     // Once, since all tests share the device's random numbers.
     let images = images(&device);
     let expected = model.forward(images.clone());
@@ -250,7 +250,7 @@ fn a_change_of_alpha_keeps_every_parameter() {
     let device = Device::default();
     for arch in Arch::ALL {
         let vanilla = narrow(arch, 0.0);
-        let model = vanilla.init(&device).unwrap();
+        let model = vanilla.init(&device);
         for alpha in [Alpha::Uniform(0.5), Alpha::PerStage([0.25, 0.5, 0.0])] {
             if matches!(alpha, Alpha::PerStage(_)) && arch.name().contains("resnext") {
                 continue;
@@ -276,7 +276,7 @@ fn without_detail_the_converted_network_is_the_same() {
     let device = Device::default();
     for arch in Arch::ALL {
         let vanilla = narrow(arch, 0.0);
-        let model = pointwise(vanilla.init(&device).unwrap(), &device);
+        let model = pointwise(vanilla.init(&device), &device);
         let size = if arch.is_small() { 32 } else { 64 };
         let pixel = Tensor::random([1, 3, 1, 1], Distribution::Normal(0.0, 1.0), &device);
         let flat: Tensor<4> = pixel.repeat(&[1, 1, size, size]);
@@ -379,7 +379,7 @@ fn shares_by_stage_and_small_stems_are_found() {
     config.alpha = Alpha::PerStage([0.5, 0.25, 0.125]);
     config.stem = Stem::Small;
     config.width = 0.3;
-    let model = config.init(&device).unwrap();
+    let model = config.init(&device);
     model.save_weights(&config, &path, false).unwrap();
     let checkpoint = Checkpoint::open(&path).unwrap();
     let found = checkpoint.detect().unwrap();
@@ -392,7 +392,7 @@ fn shares_by_stage_and_small_stems_are_found() {
 fn files_that_cannot_be_written_or_are_of_no_network_are_errors() {
     let device = Device::default();
     let config = narrow(Arch::OctResNet20, 0.5);
-    let model = config.init(&device).unwrap();
+    let model = config.init(&device);
     let error = |path: &Path| {
         model
             .save_weights(&config, path, false)

@@ -60,7 +60,7 @@ impl Classifier for ModelRecipe {
     type Network = OctResNet;
 
     fn init(&self, classes: usize, device: &Device) -> Result<OctResNet, NetworkError> {
-        Ok(self.config(classes).init(device)?)
+        Ok(self.config(classes).try_init(device)?)
     }
 
     fn features(network: &OctResNet, images: Tensor<4>) -> Tensor<2> {

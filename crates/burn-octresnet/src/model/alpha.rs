@@ -19,6 +19,18 @@ pub enum Alpha {
     PerStage([f64; 3]),
 }
 
+impl From<f64> for Alpha {
+    fn from(alpha: f64) -> Self {
+        Self::Uniform(alpha)
+    }
+}
+
+impl From<[f64; 3]> for Alpha {
+    fn from(shares: [f64; 3]) -> Self {
+        Self::PerStage(shares)
+    }
+}
+
 impl Alpha {
     /// The share that each of four stages leaves with.
     pub fn stages(self) -> [f64; 4] {

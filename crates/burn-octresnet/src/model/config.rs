@@ -8,16 +8,13 @@ use super::{Alpha, Arch, ModelError, OctResNet, Stem};
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_octresnet::model::{Alpha, Arch, OctResNetConfig};
+/// use burn_octresnet::model::{Arch, OctResNetConfig};
 ///
 /// let device = Device::default();
-/// let mut config = OctResNetConfig::new(Arch::OctResNet26, 10);
-/// config.alpha = Alpha::Uniform(0.25);
-/// config.width = 0.25;
-/// let model = config.init(&device)?;
+/// let config = OctResNetConfig::new(Arch::OctResNet26, 10);
+/// let model = config.with_alpha(0.25).with_width(0.25).init(&device);
 /// let logits = model.forward(Tensor::zeros([1, 3, 64, 64], &device));
 /// assert_eq!(logits.dims(), [1, 10]);
-/// # Ok::<(), burn_octresnet::model::ModelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -77,12 +74,45 @@ impl OctResNetConfig {
         }
     }
 
+    /// Sets the share of low-frequency channels.
+    pub fn with_alpha(self, alpha: impl Into<Alpha>) -> Self {
+        let alpha = alpha.into();
+        Self { alpha, ..self }
+    }
+
+    /// Sets the layers before the first stage.
+    pub fn with_stem(self, stem: Stem) -> Self {
+        Self { stem, ..self }
+    }
+
+    /// Sets the factor on all channel counts.
+    pub fn with_width(self, width: f64) -> Self {
+        Self { width, ..self }
+    }
+
+    /// Sets whether every residual block starts as the identity.
+    pub fn with_zero_init_residual(self, zero_init_residual: bool) -> Self {
+        Self {
+            zero_init_residual,
+            ..self
+        }
+    }
+
+    /// Builds the network with random weights.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is illegal; [`try_init`](Self::try_init) returns the error instead.
+    pub fn init(&self, device: &Device) -> OctResNet {
+        self.try_init(device).unwrap_or_else(|e| panic!("{e}"))
+    }
+
     /// Builds the network with random weights.
     ///
     /// # Errors
     ///
     /// A [`ModelError`] that names the illegal value.
-    pub fn init(&self, device: &Device) -> Result<OctResNet, ModelError> {
+    pub fn try_init(&self, device: &Device) -> Result<OctResNet, ModelError> {
         self.validate()?;
         Ok(self.blueprint()?.init(self.num_classes, device)?)
     }

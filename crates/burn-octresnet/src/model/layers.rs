@@ -349,21 +349,3 @@ pub(super) fn fold_vanilla(conv: &mut Conv2d, norm: &mut Option<BatchNorm>) {
         *conv = fold_batch_norm(conv, &norm);
     }
 }
-
-/// The activation of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rectifier {
-    /// `max(x, 0)`.
-    Relu,
-    /// `min(max(x, 0), 6)`, as in MobileNet v2.
-    Relu6,
-}
-
-impl From<Rectifier> for Activation {
-    fn from(rectifier: Rectifier) -> Self {
-        match rectifier {
-            Rectifier::Relu => Self::Relu,
-            Rectifier::Relu6 => Self::Relu6,
-        }
-    }
-}

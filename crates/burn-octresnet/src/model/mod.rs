@@ -42,6 +42,6 @@ pub use config::{LayerCost, OctResNetConfig};
 pub(crate) use cut::Piece;
 pub use error::ModelError;
 pub use inference::InferenceModel;
-pub use layers::{ConvNorm, Rectifier};
+pub use layers::ConvNorm;
 pub use network::OctResNet;
 pub use stem::Stem;

@@ -13,7 +13,7 @@ use burn_octconv::{
 };
 
 use super::{
-    Block, ConvNorm, LayerCost, ModelError, Rectifier, Residual,
+    Block, ConvNorm, LayerCost, ModelError, Residual,
     family::{Blueprint, Tail},
     layers::{Layer, Layers, conv, fold_vanilla, normalize_vanilla},
     stem::{StemConfig, StemPool},
@@ -53,7 +53,7 @@ pub struct OctResNet {
     pub fc: Linear,
     /// The activation of stem and tail.
     #[module(skip)]
-    pub rectifier: Rectifier,
+    pub activation: Activation,
     /// Whether the activation follows `conv1`; the blocks of a Wide ResNet bring their own.
     #[module(skip)]
     pub activates_conv1: bool,
@@ -80,7 +80,7 @@ impl OctResNet {
         let x = self.stem(images);
         let x = self.stages().iter().fold(x, |x, blocks| run(blocks, x));
         let x = x.into_high();
-        let activation = self.rectifier.into();
+        let activation = self.activation;
         let x = match &self.norm {
             Some(norm) => batch_norm(norm, x, None, activation),
             None => x,
@@ -161,7 +161,7 @@ impl OctResNet {
     /// use burn_octresnet::model::{Arch, OctResNetConfig};
     ///
     /// let device = Device::default();
-    /// let model = OctResNetConfig::new(Arch::OctResNet20, 10).init(&device)?;
+    /// let model = OctResNetConfig::new(Arch::OctResNet20, 10).try_init(&device)?;
     /// let folded = model.clone().fold_batch_norm();
     /// assert!(folded.bn1.is_none() && folded.conv1.bias.is_some());
     ///
@@ -198,14 +198,17 @@ impl OctResNet {
     }
 
     fn stem(&self, images: Tensor<4>) -> OctFeatures {
-        let rectify = Activation::from(self.rectifier);
+        let activation = self.activation;
         let first = if self.activates_conv1 {
-            rectify
+            activation
         } else {
             Activation::Identity
         };
         let first = (&self.conv1, &self.bn1, first);
-        let deep = self.deep.iter().map(|deep| (&deep.conv, &deep.bn, rectify));
+        let deep = self
+            .deep
+            .iter()
+            .map(|deep| (&deep.conv, &deep.bn, activation));
         let mut x = images;
         for (index, (conv, bn, activation)) in std::iter::once(first).chain(deep).enumerate() {
             let pool = self.maxpool.as_ref().filter(|_| index == self.deep.len());
@@ -328,7 +331,7 @@ impl Blueprint {
             last: matches!(self.tail, Tail::Conv(_))
                 .then(|| tail.conv_norm("last.conv", "last.bn")),
             fc: tail.linear("fc"),
-            rectifier: self.stem.rectifier,
+            activation: self.stem.activation,
             activates_conv1: self.stem.norm,
         };
         tail.finish();

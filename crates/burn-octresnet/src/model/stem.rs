@@ -1,11 +1,12 @@
 use std::fmt;
 
+use burn_octconv::ops::norm::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Arch,
     block::ResidualConfig,
-    layers::{Layer, Layers, Rectifier, conv},
+    layers::{Layer, Layers, conv},
 };
 
 /// The layers before the first stage.
@@ -74,7 +75,7 @@ pub(super) struct StemConfig {
     pub(super) convs: Vec<(usize, usize, usize)>,
     /// Whether each convolution is followed by a norm and an activation.
     pub(super) norm: bool,
-    pub(super) rectifier: Rectifier,
+    pub(super) activation: Activation,
     pub(super) pool: StemPool,
 }
 
@@ -84,7 +85,7 @@ impl StemConfig {
         Self {
             convs: vec![(kernel, channels, stride)],
             norm: true,
-            rectifier: Rectifier::Relu,
+            activation: Activation::Relu,
             pool,
         }
     }

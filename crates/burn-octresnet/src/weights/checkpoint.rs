@@ -123,7 +123,7 @@ impl Checkpoint {
         config: &OctResNetConfig,
         device: &Device,
     ) -> Result<OctResNet, WeightsError> {
-        let mut model = config.init(device)?;
+        let mut model = config.try_init(device)?;
         let mut mismatches = Mismatches::default();
         let mut unexpected = self.tensors.clone();
         let mut fitting = Vec::new();

@@ -47,7 +47,7 @@ impl OctResNet {
         };
         let weights = glue(collect(self), &config.pieces()?);
         let weights = cut(&weights, &target.pieces()?);
-        let mut model = target.init(device)?;
+        let mut model = target.try_init(device)?;
         let tensors = weights.into_iter().map(|(path, Values { shape, values })| {
             bridge::from_data(TensorData::new(values, shape), path, None)
         });

@@ -135,7 +135,7 @@ impl Checkpoint {
         if !(config.cost([32, 32])).is_ok_and(|cost| cost.params == self.count_parameters()) {
             return false;
         }
-        let Ok(model) = config.init(&Device::default()) else {
+        let Ok(model) = config.try_init(&Device::default()) else {
             return false;
         };
         let parameters: BTreeMap<_, _> = parameters(&model).into_iter().collect();

@@ -17,7 +17,7 @@
 //! let mut config = OctResNetConfig::new(Arch::OctResNet26, 10);
 //! config.alpha = Alpha::Uniform(0.0);
 //! config.width = 0.25;
-//! config.init(&device)?.save_weights(&config, &path, false)?;
+//! config.try_init(&device)?.save_weights(&config, &path, false)?;
 //!
 //! let checkpoint = Checkpoint::open(&path)?;
 //! let config = checkpoint.detect()?;

@@ -47,7 +47,7 @@ impl Example {
 
     /// The network, as if trained: no norm is the identity, and no map grows out of range.
     pub fn model(&self) -> OctResNet {
-        let mut model = self.config.init(&Device::flex()).unwrap();
+        let mut model = self.config.init(&Device::flex());
         let tensors = model.collect(None, None, true).into_iter().map(|tensor| {
             let (name, shape) = (tensor.name.clone(), tensor.shape.to_vec());
             let mut values = noise(&name, shape.iter().product());

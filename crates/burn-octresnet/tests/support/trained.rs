@@ -27,7 +27,7 @@ pub fn trained(arch: Arch, configure: impl FnOnce(&mut OctResNetConfig)) -> Opti
     configure(&mut config);
     let device = Device::flex();
     device.seed(7);
-    Some(config.init(&device).ok()?.map(&mut Train))
+    Some(config.try_init(&device).ok()?.map(&mut Train))
 }
 
 /// Random images of `[batch, height, width]`.

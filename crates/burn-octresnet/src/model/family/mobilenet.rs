@@ -1,8 +1,9 @@
+use burn_octconv::ops::norm::Activation;
+
 use super::{Blueprint, Tail};
 use crate::model::{
     ModelError, OctResNetConfig,
     block::{BlockConfig, InvertedConfig, SeparableConfig},
-    layers::Rectifier,
     stem::{StemConfig, StemPool},
 };
 
@@ -12,9 +13,9 @@ impl OctResNetConfig {
         ((base as f64 * factor * self.width) as usize).max(1)
     }
 
-    fn mobilenet_stem(&self, factor: f64, rectifier: Rectifier) -> StemConfig {
+    fn mobilenet_stem(&self, factor: f64, activation: Activation) -> StemConfig {
         StemConfig {
-            rectifier,
+            activation,
             ..StemConfig::single(3, self.floor_channels(32, factor), 2, StemPool::None)
         }
     }
@@ -56,7 +57,7 @@ impl OctResNetConfig {
             stages.push(configs);
         }
         Ok(Blueprint {
-            stem: self.mobilenet_stem(factor, Rectifier::Relu),
+            stem: self.mobilenet_stem(factor, Activation::Relu),
             stages,
             channels: input,
             tail: Tail::None,
@@ -100,7 +101,7 @@ impl OctResNetConfig {
             stages.push(configs);
         }
         Ok(Blueprint {
-            stem: self.mobilenet_stem(factor, Rectifier::Relu6),
+            stem: self.mobilenet_stem(factor, Activation::Relu6),
             stages,
             channels: input,
             tail: Tail::Conv((1280.0 * (factor * self.width).max(1.0)) as usize),

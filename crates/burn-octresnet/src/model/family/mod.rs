@@ -31,13 +31,15 @@ pub(super) struct Blueprint {
 impl OctResNetConfig {
     /// The blueprint of the network. The caller has checked width, α and stem.
     pub(super) fn blueprint(&self) -> Result<Blueprint, ModelError> {
+        if let Some(net) = self.arch.residual() {
+            return self.resnet(&net);
+        }
         match self.arch {
             Arch::OctDenseNet121 => self.densenet_121(),
             Arch::OctMobileNetV1 => self.mobilenet_v1(1.0),
             Arch::OctMobileNetV1W075 => self.mobilenet_v1(0.75),
             Arch::OctMobileNetV2 => self.mobilenet_v2(1.0),
-            Arch::OctMobileNetV2W1125 => self.mobilenet_v2(1.125),
-            _ => self.resnet(&self.arch.resnet()),
+            _ => self.mobilenet_v2(1.125),
         }
     }
 }

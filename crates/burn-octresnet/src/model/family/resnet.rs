@@ -1,8 +1,9 @@
+use burn_octconv::ops::norm::Activation;
+
 use super::{Blueprint, Tail};
 use crate::model::{
     Arch, ModelError, OctResNetConfig, Stem,
     block::{BlockConfig, Order, ResidualConfig, Shape, Shortcut, StrideAt},
-    layers::Rectifier,
     stem::{StemConfig, StemPool},
 };
 
@@ -103,7 +104,7 @@ impl ResNet {
 }
 
 impl Arch {
-    /// The spec of a residual network.
+    /// The spec of a residual network; `None` for the others.
     ///
     /// Sources: He et al., <https://arxiv.org/abs/1512.03385>, table 1 and section 4.2, and
     /// <https://arxiv.org/abs/1603.05027> (v2, 200); Xie et al.,
@@ -111,7 +112,7 @@ impl Arch {
     /// Zagoruyko and Komodakis, <https://arxiv.org/abs/1605.07146>, table 1; Chen et al.,
     /// <https://arxiv.org/abs/1904.05049>, section 4 (26), and for v1e and v1f the authors' code,
     /// <https://github.com/facebookresearch/OctConv>.
-    pub(in crate::model) fn resnet(self) -> ResNet {
+    pub(in crate::model) fn residual(self) -> Option<ResNet> {
         const D26: &[usize] = &[2, 2, 2, 2];
         const D101: &[usize] = &[3, 4, 23, 3];
         const D152: &[usize] = &[3, 8, 36, 3];
@@ -120,7 +121,7 @@ impl Arch {
         let v2 = v1.pre_activation();
         let v1e = v1.with_blocks(D152).large(LargeStem::Deep);
         let v1f = v1.with_blocks(D152).large(LargeStem::DeepResidual);
-        match self {
+        Some(match self {
             Self::OctResNet26 => v1.with_blocks(D26),
             Self::OctResNet101 => v1.with_blocks(D101),
             Self::OctResNet152 => v1.with_blocks(D152),
@@ -146,13 +147,13 @@ impl Arch {
                 shortcut: Shortcut::SharedProjection,
                 ..RESNET_20.with_blocks(&[4, 4, 4]).pre_activation()
             },
-            Self::OctResNet50
-            | Self::OctDenseNet121
+            Self::OctResNet50 => v1,
+            Self::OctDenseNet121
             | Self::OctMobileNetV1
             | Self::OctMobileNetV1W075
             | Self::OctMobileNetV2
-            | Self::OctMobileNetV2W1125 => v1,
-        }
+            | Self::OctMobileNetV2W1125 => return None,
+        })
     }
 }
 
@@ -226,7 +227,7 @@ impl OctResNetConfig {
                 (3, channels, strides[2]),
             ],
             norm: true,
-            rectifier: Rectifier::Relu,
+            activation: Activation::Relu,
             pool,
         };
         match (self.stem, net.stem) {

@@ -15,7 +15,7 @@ use crate::model::{Block, Inverted, OctResNet, Order, Residual, Separable};
 /// The network on the engine, of folded modules.
 pub(super) fn network(model: &OctResNet) -> Result<Network, Refusal> {
     let mut net = NetworkBuilder::default();
-    let rectify = Activation::from(model.rectifier);
+    let activation = model.activation;
     let mut x = stem(&mut net, model)?;
     for block in [&model.layer1, &model.layer2, &model.layer3, &model.layer4]
         .into_iter()
@@ -31,28 +31,28 @@ pub(super) fn network(model: &OctResNet) -> Result<Network, Refusal> {
         };
     }
     if let Some(norm) = &model.norm {
-        x = net.batch_norm2d(x, norm, rectify)?;
+        x = net.batch_norm2d(x, norm, activation)?;
     }
     if let Some(last) = &model.last {
-        x = net.conv2d(x, &last.conv, Epilogue::activate(rectify))?;
+        x = net.conv2d(x, &last.conv, Epilogue::activate(activation))?;
     }
     net.finish(x, &model.fc)
 }
 
 fn stem(net: &mut NetworkBuilder, model: &OctResNet) -> Result<OctMap, Refusal> {
-    let rectify = Activation::from(model.rectifier);
+    let activation = model.activation;
     let pools = match &model.maxpool {
         Some(pool) if is_3x3(pool) => true,
         Some(_) => return Err(Refusal::Pooling),
         None => false,
     };
     let first = match model.activates_conv1 {
-        true => rectify,
+        true => activation,
         false => Activation::Identity,
     };
     let mut x = net.stem(&model.conv1, first, pools && model.deep.is_empty())?;
     for conv in &model.deep {
-        x = net.conv2d(x, &conv.conv, Epilogue::activate(rectify))?;
+        x = net.conv2d(x, &conv.conv, Epilogue::activate(activation))?;
     }
     if pools && !model.deep.is_empty() {
         x = net.max_pool(x)?;

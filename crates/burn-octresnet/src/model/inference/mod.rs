@@ -74,7 +74,7 @@ impl OctResNet {
     /// let device = Device::default();
     /// let mut config = OctResNetConfig::new(Arch::OctResNet26, 10);
     /// config.width = 0.25;
-    /// let model = config.init(&device)?;
+    /// let model = config.try_init(&device)?;
     /// let inference = model.clone().into_inference();
     ///
     /// let images = Tensor::<4>::ones([1, 3, 64, 48], &device);

@@ -98,7 +98,7 @@ fn measure(arguments: &StepsArgs) -> anyhow::Result<Report> {
     } = arguments;
     network.macs(*alpha)?;
     let device = burn::tensor::Device::flex();
-    let model = network.config(*alpha).init(&device)?.into_inference();
+    let model = network.config(*alpha).try_init(&device)?.into_inference();
     let size = network.size();
     let shape = [*batch as usize, 3, size, size];
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);

@@ -67,7 +67,7 @@ fn contender<'a>(
     batch: u32,
     device: &'a Device,
 ) -> anyhow::Result<Contender<'a, 1>> {
-    let model = network.config(side.alpha).init(device)?;
+    let model = network.config(side.alpha).try_init(device)?;
     let size = network.size();
     let batch = batch as usize;
     let images = Tensor::<4>::random(
