@@ -3,7 +3,6 @@
 mod common;
 
 use std::{
-    fs,
     io::{BufRead, BufReader},
     net::TcpListener,
     process::{Child, Command, Stdio},
