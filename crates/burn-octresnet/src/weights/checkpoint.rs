@@ -31,7 +31,8 @@ const WRAPPERS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
 /// been read.
 ///
 /// Checkpoints are untrusted: whatever the file holds, every function returns a network or an
-/// error. No code from a file is ever run, and memory stays in proportion to the file's size.
+/// error. No code from a file is ever run. Memory stays in proportion to the file's size, except for a
+/// PyTorch archive whose compressed `data.pkl` inflates to many values: its limit is 100 MiB of pickle.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
