@@ -9,19 +9,22 @@ use burn_octresnet::{
     model::{Alpha, Arch, OctResNet, OctResNetConfig, Stem},
     weights::Checkpoint,
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 pub(crate) type Recipe = burn_image_train::Recipe<ModelRecipe>;
 pub(crate) type TrainedModel = burn_image_train::TrainedModel<ModelRecipe>;
 
-/// The network of a recipe. The number of classes comes from the images.
+/// The network of a recipe.
+///
+/// Not an [`OctResNetConfig`]: the number of classes comes from the images, and what a recipe leaves
+/// out is as in the default run. Nor flattened into one: serde then neither refuses unknown fields
+/// nor says where a fault is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ModelRecipe {
     /// Which network of the family.
     pub(crate) arch: Arch,
     /// Share of low-frequency channels: a number, or three for the first three stages.
-    #[serde(deserialize_with = "alpha")]
     pub(crate) alpha: Alpha,
     /// The layers before the first stage.
     pub(crate) stem: Stem,
@@ -116,23 +119,6 @@ impl Classifier for ModelRecipe {
         } = self;
         format!("{arch} with α = {alpha}, width {width}")
     }
-}
-
-/// Reads [`Alpha`] with an error that says what it can be.
-fn alpha<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Alpha, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(
-        untagged,
-        expecting = "expected a number or a list of three, such as 0.5 or [0.5, 0.25, 0.25]"
-    )]
-    enum Shares {
-        One(f64),
-        Three([f64; 3]),
-    }
-    Ok(match Shares::deserialize(deserializer)? {
-        Shares::One(alpha) => Alpha::Uniform(alpha),
-        Shares::Three(alphas) => Alpha::PerStage(alphas),
-    })
 }
 
 /// The run that `train` does without a recipe.

@@ -9,7 +9,10 @@ use super::{Arch, ModelError};
 ///
 /// In JSON and on the command line a number or three: `0.5`, `[0.5, 0.25, 0.25]`, `0.5,0.25,0.25`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a number or a list of three, such as 0.5 or [0.5, 0.25, 0.25]"
+)]
 pub enum Alpha {
     /// The same share in all stages but the last; 0 is the vanilla network.
     Uniform(f64),

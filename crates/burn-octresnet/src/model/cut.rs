@@ -1,10 +1,12 @@
 //! Where the parameters of a vanilla network go in an octave one of the same architecture.
 
-use burn_octconv::{ChannelSplit, OctConv2dConfig, OctConvError};
+use burn_octconv::OctConv2dConfig;
 
 use super::{
-    BlockConfig, ModelError, OctResNetConfig, ResidualConfig, Shape, Shortcut, family::Tail,
+    ModelError, OctResNetConfig,
+    family::Tail,
     layers::Layer,
+    wire::{Chain, Wire},
 };
 
 /// One parameter of an octave network as rows and columns of a parameter of the vanilla network.
@@ -20,93 +22,20 @@ pub(crate) struct Piece {
     pub(crate) columns: Option<Vec<usize>>,
 }
 
-/// The channels of a vanilla map in the order in which an octave map has them.
-#[derive(Debug, Clone, PartialEq)]
-struct Wire {
-    high: Vec<usize>,
-    low: Vec<usize>,
-}
-
-impl Wire {
-    /// The last channels become the low group; in a map that a grouped convolution reads or
-    /// writes, the last ones of each of its groups.
-    fn new(channels: usize, alpha: f64, groups: usize) -> Result<Self, OctConvError> {
-        let split = ChannelSplit::new(channels, alpha)?;
-        let (size, high) = (channels / groups, split.high / groups);
-        let part = |range: std::ops::Range<usize>| {
-            (0..groups)
-                .flat_map(|group| range.clone().map(move |c| group * size + c))
-                .collect()
-        };
-        Ok(Self {
-            high: part(0..high),
-            low: part(high..size),
-        })
-    }
-
-    /// High channels first.
-    fn joined(&self) -> Vec<usize> {
-        [&self.high[..], &self.low].concat()
-    }
-
-    /// What a [`PadShortcut`](super::PadShortcut) makes of the map: channels without room change the frequency, and
-    /// new channels are appended to both.
-    fn padded(&self, output: ChannelSplit) -> Self {
-        let keep = |channels: &[usize], room: usize| {
-            let (kept, moved) = channels.split_at(room.min(channels.len()));
-            (kept.to_vec(), moved.to_vec())
-        };
-        let (mut high, down) = keep(&self.high, output.high);
-        let (mut low, up) = keep(&self.low, output.low);
-        high.extend(up);
-        low.extend(down);
-        let mut new = high.len() + low.len()..;
-        high.extend(new.by_ref().take(output.high - high.len()));
-        low.extend(new.take(output.low - low.len()));
-        Self { high, low }
-    }
-}
-
-/// The maps that a block's convolutions lie between, and on which side of them the norms stand.
-struct Chain {
-    wires: Vec<Wire>,
-    pre_activation: bool,
-}
-
-impl Chain {
-    fn first(&self) -> &Wire {
-        &self.wires[0]
-    }
-
-    fn last(&self) -> &Wire {
-        &self.wires[self.wires.len() - 1]
-    }
-
-    /// The maps before and after the layer called `name`.
-    fn around(&self, name: &str) -> [&Wire; 2] {
-        if name.starts_with("downsample.") || name == "se" {
-            return [self.first(), self.last()];
+/// The parameters of a layer of a block.
+fn layer_pieces(chain: &Chain, prefix: &str, name: &str, layer: &Layer, pieces: &mut Vec<Piece>) {
+    let [before, after] = chain.around(name);
+    let path = format!("{prefix}{name}");
+    match layer {
+        Layer::Conv(conv) => convolution(&path, conv, before, after, pieces),
+        Layer::Norm { .. } if chain.pre_activation => norm(&path, before, pieces),
+        Layer::Norm { .. } => norm(&path, after, pieces),
+        Layer::PlainNorm { .. } => norm(&path, chain.input(), pieces),
+        Layer::SqueezeExcite(config) => {
+            let hidden = (config.channels / config.reduction).max(1);
+            squeeze_excite(&path, hidden, after, pieces);
         }
-        let number = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-        let number: usize = number.parse().unwrap_or(1);
-        [&self.wires[number - 1], &self.wires[number]]
-    }
-
-    /// The parameters of a layer.
-    fn pieces(&self, prefix: &str, name: &str, layer: &Layer, pieces: &mut Vec<Piece>) {
-        let [before, after] = self.around(name);
-        let path = format!("{prefix}{name}");
-        match layer {
-            Layer::Conv(conv) => convolution(&path, conv, before, after, pieces),
-            Layer::Norm { .. } if self.pre_activation => norm(&path, before, pieces),
-            Layer::Norm { .. } => norm(&path, after, pieces),
-            Layer::PlainNorm { .. } => norm(&path, self.first(), pieces),
-            Layer::SqueezeExcite(config) => {
-                let hidden = (config.channels / config.reduction).max(1);
-                squeeze_excite(&path, hidden, after, pieces);
-            }
-            Layer::Linear { .. } => {}
-        }
+        Layer::Linear { .. } => {}
     }
 }
 
@@ -189,83 +118,6 @@ fn squeeze_excite(path: &str, hidden: usize, wire: &Wire, pieces: &mut Vec<Piece
     }
 }
 
-impl ResidualConfig {
-    fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
-        let [_, middle, output] = self.channels;
-        let last = match self.shortcut {
-            Shortcut::Identity => input.clone(),
-            Shortcut::Pad => input.padded(ChannelSplit::new(output, self.alpha_out)?),
-            Shortcut::Projection | Shortcut::SharedProjection => {
-                Wire::new(output, self.alpha_out, 1)?
-            }
-        };
-        let wires = match self.shape {
-            Shape::Basic => vec![input, last.clone(), last],
-            Shape::Bottleneck => {
-                let middle = Wire::new(middle, self.alpha_out, self.groups)?;
-                vec![input, middle.clone(), middle, last]
-            }
-        };
-        Ok(Chain {
-            wires,
-            pre_activation: self.order == super::Order::PreActivation,
-        })
-    }
-}
-
-impl BlockConfig {
-    /// The maps within the block, of which the last is what its last convolution returns.
-    fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
-        let post = |wires| Chain {
-            wires,
-            pre_activation: false,
-        };
-        let pre = |wires| Chain {
-            wires,
-            pre_activation: true,
-        };
-        Ok(match self {
-            Self::Residual(block) => block.chain(input)?,
-            Self::Separable(block) => {
-                let output = Wire::new(block.output, block.alpha_out, 1)?;
-                post(vec![input.clone(), input, output])
-            }
-            Self::Inverted(block) => {
-                let middle = Wire::new(block.input * block.expansion, block.alpha, 1)?;
-                let output = Wire::new(block.output, 0.0, 1)?;
-                post(vec![input, middle.clone(), middle, output])
-            }
-            Self::Dense(block) => {
-                let middle = Wire::new(block.middle, block.alpha, 1)?;
-                let new = Wire::new(block.growth, block.alpha, 1)?;
-                pre(vec![input, middle, new])
-            }
-            Self::Transition(block) => {
-                let output = Wire::new(block.output, block.alpha_out, 1)?;
-                pre(vec![input, output])
-            }
-        })
-    }
-
-    /// What the block hands on.
-    fn output_wire(&self, chain: &Chain) -> Wire {
-        let Self::Dense(_) = self else {
-            return chain.last().clone();
-        };
-        // The new channels are appended to each frequency, and to the whole in a vanilla network.
-        let (old, new) = (chain.first(), chain.last());
-        let first = old.high.len() + old.low.len();
-        let join = |old: &[usize], new: &[usize]| {
-            let new = new.iter().map(|channel| first + channel);
-            old.iter().copied().chain(new).collect()
-        };
-        Wire {
-            high: join(&old.high, &new.high),
-            low: join(&old.low, &new.low),
-        }
-    }
-}
-
 impl OctResNetConfig {
     /// The parameters that are not those of the vanilla network as they are: nearly all of the
     /// stages'. What is not listed is the same in both.
@@ -287,9 +139,9 @@ impl OctResNetConfig {
                 let prefix = format!("layer{}.{index}.", stage + 1);
                 let chain = block.chain(wire)?;
                 for (name, layer) in block.layers().iter() {
-                    chain.pieces(&prefix, name, layer, &mut pieces);
+                    layer_pieces(&chain, &prefix, name, layer, &mut pieces);
                 }
-                wire = block.output_wire(&chain);
+                wire = chain.output;
             }
         }
         tail(&blueprint.tail, self.num_classes, &wire, &mut pieces);
@@ -320,36 +172,5 @@ fn tail(tail: &Tail, num_classes: usize, wire: &Wire, pieces: &mut Vec<Piece>) {
             let rows = (0..*output).collect();
             push("last.conv.weight", rows, Some(wire.joined()));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wire(high: &[usize], low: &[usize]) -> Wire {
-        Wire {
-            high: high.to_vec(),
-            low: low.to_vec(),
-        }
-    }
-
-    #[test]
-    fn the_last_channels_of_every_group_are_low() {
-        assert_eq!(Wire::new(5, 0.5, 1).unwrap(), wire(&[0, 1, 2], &[3, 4]));
-        let grouped = Wire::new(8, 0.25, 2).unwrap();
-        assert_eq!(grouped, wire(&[0, 1, 2, 4, 5, 6], &[3, 7]));
-    }
-
-    #[test]
-    fn a_padded_map_keeps_its_channels_and_appends_new_ones() {
-        let split = |high, low| ChannelSplit { high, low };
-        let enter = wire(&[0, 1, 2, 3], &[]).padded(split(2, 2));
-        assert_eq!(enter, wire(&[0, 1], &[2, 3]));
-        let widen = enter.padded(split(4, 4));
-        assert_eq!(widen, wire(&[0, 1, 4, 5], &[2, 3, 6, 7]));
-        let leave = widen.padded(split(16, 0));
-        assert_eq!(leave.high[..8], [0, 1, 4, 5, 2, 3, 6, 7]);
-        assert_eq!(leave.high[8..], [8, 9, 10, 11, 12, 13, 14, 15]);
     }
 }

@@ -30,6 +30,7 @@ mod inference;
 mod layers;
 mod network;
 mod stem;
+mod wire;
 
 pub use alpha::Alpha;
 pub use arch::{Arch, UnknownArch};

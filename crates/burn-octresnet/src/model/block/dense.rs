@@ -3,9 +3,17 @@ use burn_octconv::{
     ChannelSplit, OctAvgPool2d, OctBatchNorm, OctConv2d, OctConvError, OctFeatures,
     ops::norm::Activation,
 };
+#[cfg(feature = "flex")]
+use burn_octconv::{
+    Refusal,
+    infer::{NetworkBuilder, OctMap},
+};
 
 use super::shortcut::join;
-use crate::model::layers::{Layer, Layers, conv, fold, normalize_with};
+use crate::model::{
+    layers::{Layer, Layers, conv, fold, normalize_with},
+    wire::{Chain, Wire},
+};
 
 /// A share of low-frequency channels that splits `split.total()` channels into exactly `split`.
 /// Concatenation adds up splits, and a sum of floors is not the floor of the sum.
@@ -33,6 +41,16 @@ pub struct DenseLayerConfig {
 }
 
 impl DenseLayerConfig {
+    pub(super) fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
+        let middle = Wire::new(self.middle, self.alpha, 1)?;
+        let new = Wire::new(self.growth, self.alpha, 1)?;
+        let output = input.appended(&new);
+        Ok(Chain {
+            output,
+            ..Chain::new([input, middle, new], true)
+        })
+    }
+
     pub(in crate::model) fn layers(&self) -> Layers {
         let (channels, alpha_in) = (self.input.total(), share(self.input));
         let (middle, alpha) = (self.middle, self.alpha);
@@ -119,6 +137,11 @@ impl DenseLayer {
             .unwrap_or_else(|e| panic!("{e}"))
     }
 
+    #[cfg(feature = "flex")]
+    pub(super) fn lower(&self, _: &mut NetworkBuilder, _: OctMap) -> Result<OctMap, Refusal> {
+        Err(Refusal::Layer("concatenation (DenseNet)"))
+    }
+
     /// Folds the norm between the convolutions into the first; the one that reads the input stays.
     pub fn fold_batch_norm(mut self) -> Self {
         fold(&mut self.conv1, &mut self.norm2);
@@ -141,6 +164,11 @@ pub struct TransitionConfig {
 }
 
 impl TransitionConfig {
+    pub(super) fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
+        let output = Wire::new(self.output, self.alpha_out, 1)?;
+        Ok(Chain::new([input, output], true))
+    }
+
     pub(in crate::model) fn layers(&self) -> Layers {
         let (channels, alpha_in) = (self.input.total(), share(self.input));
         let convolution = conv([channels, self.output], 1, 1)
@@ -207,6 +235,11 @@ impl Transition {
             .conv
             .forward(self.norm.forward_with(input, None, Activation::Relu));
         self.pool.forward(x)
+    }
+
+    #[cfg(feature = "flex")]
+    pub(super) fn lower(&self, _: &mut NetworkBuilder, _: OctMap) -> Result<OctMap, Refusal> {
+        Err(Refusal::Layer("concatenation (DenseNet)"))
     }
 
     /// Nothing to fold: the norm reads the input.

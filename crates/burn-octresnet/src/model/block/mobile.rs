@@ -2,9 +2,17 @@ use burn::{module::Module, tensor::Device};
 use burn_octconv::{
     OctBatchNorm, OctConv2d, OctConv2dConfig, OctConvError, OctFeatures, ops::norm::Activation,
 };
+#[cfg(feature = "flex")]
+use burn_octconv::{
+    Refusal,
+    infer::{Epilogue, NetworkBuilder, OctMap},
+};
 
 use super::residual::zero_gamma;
-use crate::model::layers::{Layer, Layers, conv, fold, normalize_with};
+use crate::model::{
+    layers::{Layer, Layers, conv, fold, normalize_with},
+    wire::{Chain, Wire},
+};
 
 /// A depthwise 3×3 convolution: one filter per channel of each frequency.
 fn depthwise(channels: usize, stride: usize, alpha: f64, strided: bool) -> OctConv2dConfig {
@@ -32,6 +40,11 @@ pub struct SeparableConfig {
 }
 
 impl SeparableConfig {
+    pub(super) fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
+        let output = Wire::new(self.output, self.alpha_out, 1)?;
+        Ok(Chain::new([input.clone(), input, output], false))
+    }
+
     pub(in crate::model) fn layers(&self) -> Layers {
         let spatial = depthwise(self.input, self.stride, self.alpha_in, self.strided);
         let pointwise = conv([self.input, self.output], 1, 1)
@@ -96,6 +109,12 @@ impl Separable {
         normalize_with(&self.bn2, self.conv2.forward(x), None, Activation::Relu)
     }
 
+    #[cfg(feature = "flex")]
+    pub(super) fn lower(&self, net: &mut NetworkBuilder, x: OctMap) -> Result<OctMap, Refusal> {
+        let x = net.conv(x, &self.conv1, Epilogue::relu())?;
+        net.conv(x, &self.conv2, Epilogue::relu())
+    }
+
     /// Folds both norms into the convolutions.
     pub fn fold_batch_norm(mut self) -> Self {
         fold(&mut self.conv1, &mut self.bn1);
@@ -126,6 +145,12 @@ pub struct InvertedConfig {
 impl InvertedConfig {
     fn has_shortcut(&self) -> bool {
         self.stride == 1 && self.input == self.output
+    }
+
+    pub(super) fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
+        let middle = Wire::new(self.input * self.expansion, self.alpha, 1)?;
+        let output = Wire::new(self.output, 0.0, 1)?;
+        Ok(Chain::new([input, middle.clone(), middle, output], false))
     }
 
     pub(in crate::model) fn layers(&self) -> Layers {
@@ -211,6 +236,18 @@ impl Inverted {
         let shortcut = self.shortcut.then_some(input);
         let x = self.conv3.forward(x);
         normalize_with(&self.bn3, x, shortcut, Activation::Identity)
+    }
+
+    #[cfg(feature = "flex")]
+    pub(super) fn lower(&self, net: &mut NetworkBuilder, x: OctMap) -> Result<OctMap, Refusal> {
+        let relu6 = Epilogue::activate(Activation::Relu6);
+        let inner = net.conv(x, &self.conv1, relu6)?;
+        let inner = net.conv(inner, &self.conv2, relu6)?;
+        let last = Epilogue {
+            residual: self.shortcut.then_some(x),
+            ..Epilogue::default()
+        };
+        net.conv(inner, &self.conv3, last)
     }
 
     /// Folds the three norms into the convolutions.

@@ -7,13 +7,21 @@ mod shortcut;
 
 use burn::{module::Module, tensor::Device};
 use burn_octconv::{OctConvError, OctFeatures};
+#[cfg(feature = "flex")]
+use burn_octconv::{
+    Refusal,
+    infer::{NetworkBuilder, OctMap},
+};
 
 pub use dense::{DenseLayer, DenseLayerConfig, Transition, TransitionConfig};
 pub use mobile::{Inverted, InvertedConfig, Separable, SeparableConfig};
 pub use residual::{Order, Projection, Residual, ResidualConfig, Shape, Shortcut, StrideAt};
 pub use shortcut::PadShortcut;
 
-use super::layers::Layers;
+use super::{
+    layers::Layers,
+    wire::{Chain, Wire},
+};
 
 /// Declares [`Block`] and [`BlockConfig`]: a kind of block is one file and one line here.
 macro_rules! blocks {
@@ -46,6 +54,18 @@ macro_rules! blocks {
                     $(Self::$kind(block) => Self::$kind(block.fold_batch_norm()),)+
                 }
             }
+
+            /// The block, of folded modules, on the CPU engine.
+            #[cfg(feature = "flex")]
+            pub(super) fn lower(
+                &self,
+                net: &mut NetworkBuilder,
+                input: OctMap,
+            ) -> Result<OctMap, Refusal> {
+                match self {
+                    $(Self::$kind(block) => block.lower(net, input),)+
+                }
+            }
         }
 
         /// Configuration of a [`Block`].
@@ -58,6 +78,13 @@ macro_rules! blocks {
             pub(super) fn layers(&self) -> Layers {
                 match self {
                     $(Self::$kind(block) => block.layers(),)+
+                }
+            }
+
+            /// The maps within the block.
+            pub(super) fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
+                match self {
+                    $(Self::$kind(block) => block.chain(input),)+
                 }
             }
 

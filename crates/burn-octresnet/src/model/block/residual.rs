@@ -1,3 +1,6 @@
+#[cfg(feature = "flex")]
+mod engine;
+
 use burn::{
     module::{Module, Param},
     tensor::Device,
@@ -8,7 +11,10 @@ use burn_octconv::{
 };
 
 use super::PadShortcut;
-use crate::model::layers::{Layer, Layers, conv, fold, fold_before, normalize, normalize_with};
+use crate::model::{
+    layers::{Layer, Layers, conv, fold, fold_before, normalize, normalize_with},
+    wire::{Chain, Wire},
+};
 
 /// The convolutions of a residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +103,25 @@ impl ResidualConfig {
                 (1, [middle, output], 1),
             ],
         }
+    }
+
+    pub(super) fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
+        let [_, middle, output] = self.channels;
+        let last = match self.shortcut {
+            Shortcut::Identity => input.clone(),
+            Shortcut::Pad => input.padded(ChannelSplit::new(output, self.alpha_out)?),
+            Shortcut::Projection | Shortcut::SharedProjection => {
+                Wire::new(output, self.alpha_out, 1)?
+            }
+        };
+        let pre_activation = self.order == Order::PreActivation;
+        Ok(match self.shape {
+            Shape::Basic => Chain::new([input, last.clone(), last], pre_activation),
+            Shape::Bottleneck => {
+                let middle = Wire::new(middle, self.alpha_out, self.groups)?;
+                Chain::new([input, middle.clone(), middle, last], pre_activation)
+            }
+        })
     }
 
     pub(in crate::model) fn layers(&self) -> Layers {
