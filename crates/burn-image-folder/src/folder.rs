@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::DataError;
 use crate::index::Lister;
 use crate::list::{ImageList, Scan, TRAIN, part_name, scan_classes};
+use crate::listing::FilesBy;
 use crate::{Purpose, random_stream};
 
 /// How a folder without `train` and `val` is split.
@@ -28,13 +29,32 @@ impl Default for SplitConfig {
     }
 }
 
+/// How folders are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListConfig {
+    /// Which files count.
+    pub files: FilesBy,
+    /// A file to remember in what the folders hold, so that next time only those that have changed
+    /// are read. One that is damaged, or cannot be written, is warned of and does no harm.
+    pub index: Option<PathBuf>,
+}
+
+impl ListConfig {
+    fn lister(&self) -> Lister {
+        match &self.index {
+            Some(index) => Lister::with_cache(self.files, index),
+            None => Lister::new(self.files),
+        }
+    }
+}
+
 /// Index of an image folder: classes, training images and validation images.
 ///
 /// Two layouts are understood: `root/train/<class>/…` with `root/val/<class>/…` (or
 /// `validation`, `valid`; capitals do not matter), and `root/<class>/…`, which is split. Sub-folders
 /// of a class belong to it. Links are followed, but no folder is listed twice. Names that start with
-/// a dot are left out, and only files with the extension of a supported format count. Files are not
-/// opened.
+/// a dot are left out, and only files with the extension of a supported format count, unless a
+/// [`ListConfig`] says otherwise. Files are not opened then.
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
     /// Class names, sorted. A class is known by its place here.
@@ -54,29 +74,26 @@ impl ImageFolder {
     /// 100,000 folders, `train` and `val` with different classes, `test` in the place of either, a class of one image that would have to be split, and an
     /// impossible `val_fraction`.
     pub fn open(root: impl AsRef<Path>, split: &SplitConfig) -> Result<Self, DataError> {
-        Self::open_with(&mut Lister::default(), root.as_ref(), split)
+        Self::open_with(root, split, &ListConfig::default())
     }
 
-    /// Indexes `root` like [`open`](Self::open), and remembers in the file `cache` what its folders
-    /// hold: next time only those that have changed are read.
-    ///
-    /// A cache that is damaged, or cannot be written, is warned of and does no harm.
+    /// Indexes `root` like [`open`](Self::open), with other files or a memory.
     ///
     /// # Errors
     ///
     /// Those of [`open`](Self::open).
-    pub fn open_cached(
+    pub fn open_with(
         root: impl AsRef<Path>,
         split: &SplitConfig,
-        cache: impl AsRef<Path>,
+        list: &ListConfig,
     ) -> Result<Self, DataError> {
-        let mut lister = Lister::with_cache(cache.as_ref());
-        let folder = Self::open_with(&mut lister, root.as_ref(), split)?;
+        let mut lister = list.lister();
+        let folder = Self::index(&mut lister, root.as_ref(), split)?;
         lister.save();
         Ok(folder)
     }
 
-    fn open_with(lister: &mut Lister, root: &Path, split: &SplitConfig) -> Result<Self, DataError> {
+    fn index(lister: &mut Lister, root: &Path, split: &SplitConfig) -> Result<Self, DataError> {
         let top = lister.list(root)?.into_classes();
         if let Some(train) = part_name(&top, &TRAIN) {
             let folder = root.join(train);
@@ -115,9 +132,13 @@ impl ImageFolder {
     ///
     /// A missing folder, a file in its place, no classes, no images, an empty class folder, and
     /// class folders that are not in `classes`.
-    pub fn open_eval(root: impl AsRef<Path>, classes: &[String]) -> Result<ImageList, DataError> {
+    pub fn open_eval(
+        root: impl AsRef<Path>,
+        classes: &[String],
+        files: FilesBy,
+    ) -> Result<ImageList, DataError> {
         let mut root = root.as_ref().to_path_buf();
-        let lister = &mut Lister::default();
+        let lister = &mut Lister::new(files);
         let mut found = lister.list(&root)?.into_classes();
         // A model may know a class of this name.
         let val = part_name(&found, &VAL).filter(|&val| !classes.iter().any(|c| c == val));

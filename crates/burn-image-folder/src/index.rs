@@ -8,10 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{DataError, shown};
-use crate::listing::{Listing, read};
+use crate::listing::{FilesBy, Listing, read};
 
 /// First line of a cache, before the checksum of what follows.
-const MAGIC: &str = "octresnet-index-2";
+fn magic(by: FilesBy) -> &'static str {
+    match by {
+        FilesBy::Extension => "octresnet-index-2",
+        FilesBy::Content => "octresnet-index-2-by-content",
+    }
+}
 
 /// A folder that changed so recently may change again without another time.
 const TOO_RECENT: Duration = Duration::from_secs(3);
@@ -28,6 +33,7 @@ const TOLD_AFTER: usize = 10_000;
 /// or renaming a file changes it. Writing into an existing file does not, nor has it to.
 #[derive(Debug, Default)]
 pub(super) struct Lister {
+    by: FilesBy,
     cache: Option<PathBuf>,
     /// Remembered folders by their path.
     known: HashMap<PathBuf, (u128, Listing)>,
@@ -39,14 +45,22 @@ pub(super) struct Lister {
 }
 
 impl Lister {
+    /// Remembers nothing.
+    pub fn new(by: FilesBy) -> Self {
+        Self {
+            by,
+            ..Self::default()
+        }
+    }
+
     /// Remembers in the file `cache`. One that is damaged is as good as none.
-    pub fn with_cache(cache: &Path) -> Self {
+    pub fn with_cache(by: FilesBy, cache: &Path) -> Self {
         let mut lister = Self {
             cache: Some(cache.to_path_buf()),
-            ..Self::default()
+            ..Self::new(by)
         };
         match fs::read_to_string(cache) {
-            Ok(text) => match parse(&text) {
+            Ok(text) => match parse(&text, by) {
                 Some(known) => lister.known = known,
                 None => log::warn!(
                     "the index `{}` is damaged or of another version: it is made anew",
@@ -73,7 +87,7 @@ impl Lister {
             log::warn!("{count} folders listed so far, now `{}`", shown(folder));
         }
         if self.cache.is_none() {
-            return read(folder);
+            return read(folder, self.by);
         }
         let time = modified(folder);
         let known = self.known.remove(folder);
@@ -85,7 +99,7 @@ impl Lister {
             return Ok(listing);
         }
         self.changed = true;
-        let listing = read(folder)?;
+        let listing = read(folder, self.by)?;
         // The time from before the folder was read: what changed meanwhile is found next time.
         if let Some(time) = time.filter(|&time| is_settled(time)) {
             self.used
@@ -102,7 +116,7 @@ impl Lister {
         else {
             return;
         };
-        if let Err(error) = write(&cache, &self.used) {
+        if let Err(error) = write(&cache, self.by, &self.used) {
             log::warn!("cannot write the index `{}`: {error}", shown(&cache));
         }
     }
@@ -122,7 +136,7 @@ fn is_settled(time: u128) -> bool {
 /// The text of a cache: after the first line, `D time path` for a folder, followed by `d name` for
 /// each folder in it, `l name` for each link to one, `f name` for each image, and `x count extension`
 /// for the other files.
-fn write(cache: &Path, used: &[(PathBuf, u128, Listing)]) -> std::io::Result<()> {
+fn write(cache: &Path, by: FilesBy, used: &[(PathBuf, u128, Listing)]) -> std::io::Result<()> {
     let mut text = String::new();
     for (path, time, listing) in used {
         let names = || {
@@ -154,7 +168,7 @@ fn write(cache: &Path, used: &[(PathBuf, u128, Listing)]) -> std::io::Result<()>
     let name = cache.file_name().unwrap_or_default().to_string_lossy();
     let draft = cache.with_file_name(format!(".{name}.{}", std::process::id()));
     let mut file = fs::File::create(&draft)?;
-    let written = writeln!(file, "{MAGIC} {:016x}", checksum(&text))
+    let written = writeln!(file, "{} {:016x}", magic(by), checksum(&text))
         .and_then(|()| file.write_all(text.as_bytes()))
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&draft, cache));
@@ -182,9 +196,9 @@ fn checksum(text: &str) -> u64 {
     hasher.finish()
 }
 
-fn parse(text: &str) -> Option<HashMap<PathBuf, (u128, Listing)>> {
+fn parse(text: &str, by: FilesBy) -> Option<HashMap<PathBuf, (u128, Listing)>> {
     let (first, rest) = text.split_once('\n')?;
-    let sum = first.strip_prefix(MAGIC)?.strip_prefix(' ')?;
+    let sum = first.strip_prefix(magic(by))?.strip_prefix(' ')?;
     if u64::from_str_radix(sum, 16).ok()? != checksum(rest) {
         return None;
     }
@@ -222,7 +236,7 @@ mod tests {
     }
 
     fn list(folder: &Path, cache: &Path) -> Vec<String> {
-        let mut lister = Lister::with_cache(cache);
+        let mut lister = Lister::with_cache(FilesBy::Extension, cache);
         let listing = lister.list(folder).unwrap();
         lister.save();
         listing.images
@@ -248,7 +262,7 @@ mod tests {
         File::create(folder.join("d.jpg")).unwrap();
         set_time(&folder, 1000);
         assert_eq!(list(&folder, &cache), ["a.png", "b.jpg", "c.jpg"]);
-        let mut lister = Lister::with_cache(&cache);
+        let mut lister = Lister::with_cache(FilesBy::Extension, &cache);
         let listing = lister.list(&folder).unwrap();
         assert_eq!(listing.folders, ["more"]);
         assert_eq!(listing.others["txt"], 1);
@@ -265,7 +279,7 @@ mod tests {
         set_time(&folder, 1000);
         list(&folder, &cache);
         let good = fs::read(&cache).unwrap();
-        assert!(parse(std::str::from_utf8(&good).unwrap()).is_some());
+        assert!(parse(std::str::from_utf8(&good).unwrap(), FilesBy::Extension).is_some());
         File::create(folder.join("b.jpg")).unwrap();
         set_time(&folder, 1000);
         for at in 0..good.len() {
@@ -280,5 +294,15 @@ mod tests {
         assert_eq!(list(&folder, &place.path().join("no/index")).len(), 2);
         let left = fs::read_dir(place.path()).unwrap().count();
         assert_eq!(left, 2, "no draft stays behind");
+    }
+
+    #[test]
+    fn a_walk_ends_at_a_sane_bound() {
+        let place = tempfile::tempdir().unwrap();
+        let mut lister = Lister::default();
+        lister.listed = MAX_FOLDERS - 1;
+        assert!(lister.list(place.path()).is_ok());
+        let error = lister.list(place.path()).unwrap_err().to_string();
+        assert!(error.contains("100000"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, DecodeError, shown};
 use crate::index::Lister;
-use crate::listing::{Met, listing_error};
+use crate::listing::{FilesBy, Met, listing_error};
 
 /// A list of labelled image files, grouped by class and sorted by name within one.
 ///
@@ -132,7 +132,7 @@ impl ImageList {
 /// # Errors
 ///
 /// A path that does not exist or is a pipe or device, and a folder without images.
-pub fn list_images(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, DataError> {
+pub fn list_images(path: impl AsRef<Path>, by: FilesBy) -> Result<Vec<PathBuf>, DataError> {
     let path = path.as_ref();
     match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => {}
@@ -146,8 +146,9 @@ pub fn list_images(path: impl AsRef<Path>) -> Result<Vec<PathBuf>, DataError> {
         Err(source) => return Err(listing_error(path, source)),
     }
     let mut walk = Walk::new(path);
-    walk.folders(&mut Lister::default(), "", 0)?;
-    let Scan { mut files, .. } = walk.finish(&mut Lister::default(), 1)?;
+    let lister = &mut Lister::new(by);
+    walk.folders(lister, "", 0)?;
+    let Scan { mut files, .. } = walk.finish(lister, 1)?;
     let files = files.remove(0);
     if files.is_empty() {
         return Err(DataError::NoImages { path: path.into() });

@@ -5,6 +5,9 @@ use std::fs::{self, DirEntry};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
+use crate::decode::begins_as_image;
 use crate::error::{DataError, shown};
 
 /// Extensions of images, in small letters.
@@ -12,6 +15,17 @@ const EXTENSIONS: [&str; 18] = [
     "apng", "bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pam", "pbm", "pgm", "pjp", "pjpeg", "png",
     "pnm", "ppm", "tif", "tiff", "webp",
 ];
+
+/// Which files of a folder count as images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FilesBy {
+    /// Those with the extension of a supported format. None is opened to find out.
+    #[default]
+    Extension,
+    /// Also those of any other name that begin as an image does.
+    Content,
+}
 
 /// What a folder holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +50,7 @@ impl Listing {
 }
 
 /// Reads a folder; what is hidden is left out.
-pub(super) fn read(folder: &Path) -> Result<Listing, DataError> {
+pub(super) fn read(folder: &Path, by: FilesBy) -> Result<Listing, DataError> {
     let mut listing = Listing::default();
     for entry in fs::read_dir(folder).map_err(|source| listing_error(folder, source))? {
         let entry = entry.map_err(|source| listing_error(folder, source))?;
@@ -58,6 +72,9 @@ pub(super) fn read(folder: &Path) -> Result<Listing, DataError> {
             }
             Kind::Link => listing.links.push(name),
             Kind::File if is_image(&name) => listing.images.push(name),
+            Kind::File if by == FilesBy::Content && begins_as_image(&entry.path()) => {
+                listing.images.push(name);
+            }
             Kind::File => *listing.others.entry(extension(&name)).or_default() += 1,
             Kind::Special => log::warn!("`{}` is no file: left out", shown(&entry.path())),
         }

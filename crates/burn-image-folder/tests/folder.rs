@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use burn_image_folder::{DataError, ImageFolder, ImageList, SplitConfig, list_images};
+use burn_image_folder::{
+    DataError, FilesBy, ImageFolder, ImageList, ListConfig, SplitConfig, list_images,
+};
 use tempfile::{TempDir, tempdir};
 
 /// A folder with empty files: an index does not open them.
@@ -203,23 +205,23 @@ fn a_thousand_missing_classes_do_not_flood_the_terminal() {
 fn evaluation_numbers_classes_as_the_model_does() {
     let classes = ["zebra", "ant", "bee"].map(String::from);
     let folder = tree(&["val/bee/1.jpg", "val/zebra/1.jpg", "train/wasp/1.jpg"]);
-    let list = ImageFolder::open_eval(folder.path(), &classes).unwrap();
+    let list = ImageFolder::open_eval(folder.path(), &classes, FilesBy::Extension).unwrap();
     let expected = [("val/zebra/1.jpg", 0), ("val/bee/1.jpg", 2)];
     let expected = expected.map(|(path, class)| (path.to_string(), class));
     assert_eq!(entries(&list, folder.path()), expected);
     assert_eq!(list.class_counts(), [1, 0, 1]);
 
     let plain = tree(&["ant/1.jpg"]);
-    let list = ImageFolder::open_eval(plain.path(), &classes).unwrap();
+    let list = ImageFolder::open_eval(plain.path(), &classes, FilesBy::Extension).unwrap();
     assert_eq!(entries(&list, plain.path()), [("ant/1.jpg".to_string(), 1)]);
 
-    let result = ImageFolder::open_eval(folder.path().join("train"), &classes);
+    let result = ImageFolder::open_eval(folder.path().join("train"), &classes, FilesBy::Extension);
     assert_eq!(
         message(result, folder.path()),
         "`ROOT/train` has classes that the model does not know: `wasp`; it knows `zebra`, `ant`, `bee`"
     );
     let empty = tree(&["ant/1.jpg", "bee/"]);
-    let result = ImageFolder::open_eval(empty.path(), &classes);
+    let result = ImageFolder::open_eval(empty.path(), &classes, FilesBy::Extension);
     assert!(message(result, empty.path()).starts_with("class `bee` has no images"));
 }
 
@@ -228,15 +230,18 @@ fn images_to_predict_are_a_file_or_a_walk() {
     let folder = tree(&["b.jpg", "a/2.png", "a/1.png", "a/x.txt", "odd.name"]);
     let root = folder.path();
     let expected = ["a/1.png", "a/2.png", "b.jpg"].map(|name| root.join(name));
-    assert_eq!(list_images(root).unwrap(), expected);
+    assert_eq!(list_images(root, FilesBy::Extension).unwrap(), expected);
     let odd = root.join("odd.name");
-    assert_eq!(list_images(&odd).unwrap(), [odd]);
+    assert_eq!(list_images(&odd, FilesBy::Extension).unwrap(), [odd]);
     assert_eq!(
-        message(list_images(root.join("none")), root),
+        message(list_images(root.join("none"), FilesBy::Extension), root),
         "`ROOT/none` does not exist: check the path"
     );
     let empty = tree(&["a/x.txt"]);
-    assert!(message(list_images(empty.path()), empty.path()).starts_with("no images in `ROOT`"));
+    assert!(
+        message(list_images(empty.path(), FilesBy::Extension), empty.path())
+            .starts_with("no images in `ROOT`")
+    );
 }
 
 #[cfg(unix)]
@@ -273,7 +278,7 @@ fn names_of_any_bytes_are_read_or_left_out_and_shown_escaped() {
         "{text}"
     );
     let text = message(
-        list_images(folder.path().join("\n").join(name)),
+        list_images(folder.path().join("\n").join(name), FilesBy::Extension),
         folder.path(),
     );
     assert_eq!(text, r"`ROOT/\n/\xFF.jpg` does not exist: check the path");
@@ -304,7 +309,12 @@ fn folders_that_link_to_each_other_keep_their_own_pictures() {
     for (a, b) in (0..20).flat_map(|a| (0..20).map(move |b| (a, b))) {
         symlink(format!("../{b}"), folder.path().join(format!("{a}/to{b}"))).unwrap();
     }
-    assert_eq!(list_images(folder.path()).unwrap().len(), 20);
+    assert_eq!(
+        list_images(folder.path(), FilesBy::Extension)
+            .unwrap()
+            .len(),
+        20
+    );
     // A link to what is outside of all classes is followed, once.
     let store = tree(&["more/3.jpg"]);
     let folder = tree(&["a/1.jpg", "b/1.jpg"]);
@@ -337,7 +347,7 @@ fn pipes_and_devices_are_never_opened() {
     for special in [pipe, folder.path().join("a/4.jpg")] {
         let text = message(burn_image_folder::decode_rgb(&special), folder.path());
         assert!(text.ends_with("it is no regular file"), "{text}");
-        let text = message(list_images(&special), folder.path());
+        let text = message(list_images(&special, FilesBy::Extension), folder.path());
         assert!(text.ends_with("it is no regular file"), "{text}");
     }
 }
@@ -353,7 +363,8 @@ fn parts_of_a_data_set_are_known_by_other_names_or_asked_for() {
         let index = open(&tree(&[&files[0], &files[1]])).unwrap();
         assert_eq!(index.classes, ["a"]);
         assert_eq!([index.train.len(), index.val.len()], [1, 1]);
-        let list = ImageFolder::open_eval(tree(&[&files[1]]).path(), &["a".into()]);
+        let list =
+            ImageFolder::open_eval(tree(&[&files[1]]).path(), &["a".into()], FilesBy::Extension);
         assert_eq!(list.unwrap().len(), 1);
     }
     let folder = tree(&["training/a/1.jpg", "test/a/1.jpg"]);
@@ -387,4 +398,40 @@ fn names_that_look_the_same_are_spelt_out() {
         text.ends_with(r"may be written as other bytes: `cafe\u{301}`, `caf\u{e9}`)"),
         "{text}"
     );
+}
+
+#[test]
+fn files_of_any_name_count_by_their_content_on_request() {
+    let folder = tree(&["a/1.jpg", "a/notes", "b/empty", "b/notes.txt"]);
+    let png = b"\x89PNG\r\n\x1a\n----------------";
+    for name in ["a/2", "a/3.dat", "b/1", "b/2.html"] {
+        fs::write(folder.path().join(name), png).unwrap();
+    }
+    fs::write(folder.path().join("b/long.txt"), [b'x'; 100_000]).unwrap();
+    let split = SplitConfig::default();
+    assert!(ImageFolder::open(folder.path(), &split).is_err());
+    let index = folder.path().join(".index");
+    let list = ListConfig {
+        files: FilesBy::Content,
+        index: Some(index.clone()),
+    };
+    // The second time from the index, if the folders are old enough by then.
+    for _ in 0..2 {
+        let found = ImageFolder::open_with(folder.path(), &split, &list).unwrap();
+        let counts = [&found.train, &found.val].map(|list| list.class_counts());
+        assert_eq!(
+            [0, 1].map(|class| counts[0][class] + counts[1][class]),
+            [3, 2]
+        );
+        let left_out: Vec<_> = found.train.left_out().iter().collect();
+        assert_eq!(left_out, [(&String::new(), &2), (&"txt".into(), &2)]);
+    }
+    let all = list_images(folder.path(), FilesBy::Content).unwrap();
+    assert_eq!(all.len(), 5);
+    // What was listed by content is not what counts by extension.
+    let by_extension = ListConfig {
+        index: Some(index),
+        ..ListConfig::default()
+    };
+    assert!(ImageFolder::open_with(folder.path(), &split, &by_extension).is_err());
 }

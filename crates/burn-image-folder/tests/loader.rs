@@ -11,8 +11,8 @@ use burn::data::dataloader::DataLoader;
 use burn::data::dataset::Dataset;
 use burn::tensor::Device;
 use burn_image_folder::{
-    EvalTransform, ImageBatch, ImageDataset, ImageFolder, ImageList, ImageLoader, LoaderConfig,
-    Normalize, OnUnreadable, Position, Sampling, TrainTransform, Transform,
+    EvalTransform, FilesBy, ImageBatch, ImageDataset, ImageFolder, ImageList, ImageLoader,
+    LoaderConfig, Normalize, OnUnreadable, Position, Sampling, TrainTransform, Transform,
 };
 use image::{Rgb, RgbImage};
 use tempfile::{TempDir, tempdir};
@@ -35,7 +35,12 @@ fn images(count: usize) -> (TempDir, Arc<ImageList>) {
 }
 
 fn list(folder: &TempDir) -> ImageList {
-    ImageFolder::open_eval(folder.path(), &["a", "b"].map(String::from)).unwrap()
+    ImageFolder::open_eval(
+        folder.path(),
+        &["a", "b"].map(String::from),
+        FilesBy::Extension,
+    )
+    .unwrap()
 }
 
 fn loader(images: &Arc<ImageList>, transform: Transform, config: LoaderConfig) -> ImageLoader {

@@ -62,7 +62,8 @@ impl<C: Classifier> TrainedModel<C> {
     ///
     /// Whatever [`ImageFolder::open_eval`] refuses.
     pub fn images_in(&self, folder: impl AsRef<std::path::Path>) -> Result<ImageList, TrainError> {
-        Ok(ImageFolder::open_eval(folder, &self.classes)?)
+        let files = self.recipe.data.files;
+        Ok(ImageFolder::open_eval(folder, &self.classes, files)?)
     }
 
     /// Shows the network, in its inference form, every image, with the recipe's transform, batch size and workers.

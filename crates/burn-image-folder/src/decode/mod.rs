@@ -146,10 +146,7 @@ pub(crate) fn decode(
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
-    let format = match others::is_big_tiff(bytes) {
-        true => ImageFormat::Tiff,
-        false => image::guess_format(bytes).map_err(|_| DecodeError::UnknownFormat)?,
-    };
+    let format = format(bytes).ok_or(DecodeError::UnknownFormat)?;
     let decode = || match format {
         ImageFormat::Jpeg => jpeg::decode(bytes, limit, look),
         format => {
@@ -159,6 +156,21 @@ pub(crate) fn decode(
     };
     catch_unwind(AssertUnwindSafe(decode))
         .unwrap_or_else(|panic| Err(DecodeError::Panicked(panic_message(&*panic))))
+}
+
+/// The format that a file's first bytes name.
+fn format(start: &[u8]) -> Option<ImageFormat> {
+    match others::is_big_tiff(start) {
+        true => Some(ImageFormat::Tiff),
+        false => image::guess_format(start).ok(),
+    }
+}
+
+/// Whether a file begins as an image does; not if it cannot be read.
+pub(crate) fn begins_as_image(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let opened = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
+    opened.is_ok() && format(&start).is_some()
 }
 
 /// Reads a regular file into `bytes`, whose memory is used again. Nothing else is opened: a pipe

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use burn_image_folder::{
-    EvalTransform, ImageFolder, LoaderConfig, MAX_MEGAPIXELS, Normalize, OnUnreadable, Sampling,
-    SplitConfig, TrainTransform,
+    EvalTransform, FilesBy, ImageFolder, ListConfig, LoaderConfig, MAX_MEGAPIXELS, Normalize,
+    OnUnreadable, Sampling, SplitConfig, TrainTransform,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ pub struct DataRecipe {
     /// A file to remember in what the folders hold, so that next time only those that have changed
     /// are listed; none lists all. For slow disks and millions of images.
     pub index: Option<PathBuf>,
+    /// Which files count as images.
+    pub files: FilesBy,
     /// Share of each class that is validated on, where the folder has to be split.
     pub val_fraction: f64,
     /// What is done to images to train on.
@@ -81,10 +83,11 @@ impl DataRecipe {
             val_fraction: self.val_fraction,
             seed,
         };
-        Ok(match &self.index {
-            Some(index) => ImageFolder::open_cached(&self.path, &split, index)?,
-            None => ImageFolder::open(&self.path, &split)?,
-        })
+        let list = ListConfig {
+            files: self.files,
+            index: self.index.clone(),
+        };
+        Ok(ImageFolder::open_with(&self.path, &split, &list)?)
     }
 
     fn check_exists(&self) -> Result<(), TrainError> {
@@ -108,6 +111,7 @@ impl Default for DataRecipe {
         Self {
             path: "examples/data/emoji".into(),
             index: None,
+            files: FilesBy::Extension,
             val_fraction: 0.2,
             train: TrainTransform {
                 size: 64,

@@ -21,6 +21,9 @@ use super::{
 
 /// A network of the family for image classification.
 ///
+/// It bears the name of the first of them; a MobileNet or a DenseNet is the same stem, stages of
+/// blocks and classifier, of other blocks.
+///
 /// The stem is vanilla, the first octave layer enters with α = 0, and the last stage has α = 0, so
 /// the classifier sees one full-resolution map. The blocks are those of the
 /// [`Arch`](super::Arch); what a network does not have is `None` or empty. Field names follow

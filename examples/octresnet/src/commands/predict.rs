@@ -40,7 +40,7 @@ pub(super) fn run(arguments: PredictArgs) -> anyhow::Result<ExitCode> {
     let model = TrainedModel::load(&arguments.model, &device)?;
     let mut images = Vec::new();
     for path in &arguments.images {
-        match list_images(path) {
+        match list_images(path, model.recipe.data.files) {
             Ok(found) => images.extend(found),
             // A wrong path among many: the others are still worth an answer.
             Err(error) => log::warn!("{error}"),
