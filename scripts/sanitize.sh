@@ -22,11 +22,11 @@ missing() { # COMPONENT: whether it is not installed, and says so
 }
 
 # Portable kernels, since an interpreter has no others, and layers of a few pixels. Rayon keeps its
-# threads for good, and its queues turn numbers into pointers.
+# threads for good, and its queues turn numbers into pointers. A backtrace takes it minutes.
 run_miri() {
     ! missing miri || return 0
     MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-ignore-leaks -Zmiri-tree-borrows -Zmiri-permissive-provenance" \
-        RAYON_NUM_THREADS=2 CARGO_TARGET_DIR=$target/miri \
+        RUST_BACKTRACE=0 RAYON_NUM_THREADS=2 CARGO_TARGET_DIR=$target/miri \
         cargo +nightly miri test "${engine[@]}" -- small buffer
 }
 

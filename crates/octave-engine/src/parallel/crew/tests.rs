@@ -1,5 +1,4 @@
-//! All orders in which the threads of a crew can meet:
-//! `RUSTFLAGS="--cfg loom" cargo test --release -p octave-engine --lib crew`.
+//! The orders in which the threads of a crew can meet; `docs/dev/proof.md` says how to run this.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
