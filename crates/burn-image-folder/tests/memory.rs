@@ -16,7 +16,10 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 // SAFETY: `System` does the work; only sizes are noted.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
+        PEAK.fetch_max(
+            NOW.fetch_add(layout.size(), Relaxed) + layout.size(),
+            Relaxed,
+        );
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }

@@ -1,7 +1,12 @@
 //! Every network of the family, built narrow and run on small images of odd size.
 
-use burn::tensor::{Device, Distribution, Tensor};
-use burn_octresnet::model::{Alpha, Arch, ModelError, OctResNet, OctResNetConfig, Stem};
+use std::{fs, path::Path};
+
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn_octresnet::{
+    model::{Alpha, Arch, ModelError, OctResNet, OctResNetConfig, Stem},
+    weights::Checkpoint,
+};
 
 /// As narrow as the architecture can be at this α.
 fn narrow(arch: Arch, alpha: f64) -> OctResNetConfig {
@@ -233,4 +238,46 @@ fn names_go_to_json_and_back() {
         error.contains("'resnet-50'") && error.contains("oct-resnet-50,"),
         "{error}"
     );
+}
+
+/// Files of each kind of block as an earlier version wrote them, with its logits beside them
+/// (`fixtures/blocks/README.md`): a file that was written once is read for ever.
+#[test]
+fn files_of_every_kind_of_block_stay_readable() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/blocks");
+    let cases = fs::read_to_string(folder.join("blocks.json")).unwrap();
+    let cases: Vec<Written> = serde_json::from_str(&cases).unwrap();
+    let device = Device::default();
+    for Written {
+        arch,
+        width,
+        logits,
+    } in cases
+    {
+        let config = OctResNetConfig::new(arch, 5).with_width(width);
+        let checkpoint = Checkpoint::open(folder.join(format!("{arch}.bpk"))).unwrap();
+        let model = checkpoint.load(&config, &device).unwrap();
+        let pixels = (0..2 * 3 * 40 * 48).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0);
+        let images = TensorData::new(pixels.collect::<Vec<f32>>(), [2, 3, 40, 48]);
+        let images = Tensor::<4>::from_data(images, &device);
+        let found = model.forward(images).into_data().to_vec::<f32>().unwrap();
+        let largest = logits
+            .iter()
+            .fold(0.0f32, |most, logit| most.max(logit.abs()));
+        for (found, expected) in found.iter().zip(&logits) {
+            assert!(
+                (found - expected).abs() < 1e-4 * largest,
+                "{arch}: {found} for {expected}"
+            );
+        }
+        assert_eq!(found.len(), logits.len());
+    }
+}
+
+/// An entry of `fixtures/blocks/blocks.json`.
+#[derive(serde::Deserialize)]
+struct Written {
+    arch: Arch,
+    width: f64,
+    logits: Vec<f32>,
 }

@@ -90,25 +90,38 @@ pub fn to_nchw(isa: Isa, map: &BlockedMap, x: &mut [f32]) {
     let to = Shared(x.as_mut_ptr());
     parallel::for_each(n * blocks, |job| {
         let (i, b) = (job / blocks, job % blocks);
-        let channels = (c - b * BLOCK).min(BLOCK);
         // SAFETY: the planes of these channels belong to this job alone.
         unsafe {
             let at = from.get().add(i * image + b * block);
-            let from = Rows { at, row };
-            let at = to.get().add((i * c + b * BLOCK) * h * w);
-            let plane = h * w;
-            unpack_plane(
-                isa,
-                from,
-                Planar {
-                    at,
-                    plane,
-                    channels,
-                },
-                [h, w],
-            );
+            to_planes(isa, Rows { at, row }, to.get(), map.dims(), [i, b]);
         }
     });
+}
+
+/// Copies the rows `from` of channel block `b` of image `i` to the planes of these channels in the
+/// tensor `to` of shape `dims`.
+///
+/// # Safety
+///
+/// `from` must be valid for `h` rows of `16·w` floats, `to` for the tensor, whose planes of this
+/// block nobody else may access.
+pub(crate) unsafe fn to_planes(
+    isa: Isa,
+    from: Rows<*const f32>,
+    to: *mut f32,
+    [_, c, h, w]: [usize; 4],
+    [i, b]: [usize; 2],
+) {
+    let plane = h * w;
+    // SAFETY: contract.
+    unsafe {
+        let to = Planar {
+            at: to.add((i * c + b * BLOCK) * plane),
+            plane,
+            channels: (c - b * BLOCK).min(BLOCK),
+        };
+        unpack_plane(isa, from, to, [h, w]);
+    }
 }
 
 simd_kernel! {

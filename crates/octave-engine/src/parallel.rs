@@ -8,21 +8,23 @@
 //! consists of many regions runs in a [`team`].
 
 mod crew;
+mod jobs;
+mod sync;
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::buffer::Shared;
 use crew::Crew;
+use jobs::Jobs;
 
 /// What a thread is to a team.
 #[derive(Clone, Copy)]
 enum Role {
-    /// Not the leader of one.
+    /// Nothing.
     Alone,
     /// The leader, between regions.
     Leader(*const Crew),
-    /// The leader, within a region.
+    /// The leader within a region, or a helper.
     Busy,
 }
 
@@ -40,16 +42,8 @@ pub fn for_each(jobs: usize, job: impl Fn(usize) + Sync) {
         (0..jobs).for_each(job);
         return;
     }
-    let next = AtomicUsize::new(0);
-    let work = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= jobs {
-                break;
-            }
-            job(index);
-        }
-    };
+    let jobs = Jobs::new(jobs);
+    let work = || jobs.take(&job);
     if let Role::Leader(crew) = role {
         let _between = Play::begin(Role::Busy);
         // SAFETY: `team` keeps the crew while it is in `ROLE`, on its own
@@ -71,7 +65,11 @@ pub fn for_each_mut<T: Send>(elements: &mut [T], job: impl Fn(usize, &mut T) + S
 
 /// Runs `work` so that its regions share one team of threads, which wait for
 /// the next region instead of sleeping. They keep their cores busy meanwhile,
-/// so there should be little in between, and nothing that uses rayon by itself.
+/// so there should be little in between.
+///
+/// `work` and its jobs may use rayon by themselves, but had better not: a task that one of these
+/// threads takes up while it waits runs its regions in the team, or alone, and a helper without a
+/// region for a tenth of a second goes for good.
 pub fn team<R>(work: impl FnOnce() -> R) -> R {
     let helpers = rayon::current_num_threads() - 1;
     if helpers == 0 || !matches!(ROLE.get(), Role::Alone) {
@@ -80,13 +78,22 @@ pub fn team<R>(work: impl FnOnce() -> R) -> R {
     let crew = Crew::default();
     rayon::in_place_scope(|scope| {
         for _ in 0..helpers {
-            scope.spawn(|_| crew.help());
+            scope.spawn(|_| help(&crew));
         }
         // In this order also when `work` panics: no region, then no crew.
         let _dismiss = crew.dismissal();
         let _after = Play::begin(Role::Leader(&raw const crew));
         work()
     })
+}
+
+/// Helps, unless this thread has a role: then it waits for something of its own, the end of a
+/// region of this crew maybe, and took up this task only meanwhile.
+fn help(crew: &Crew) {
+    if matches!(ROLE.get(), Role::Alone) {
+        let _helper = Play::begin(Role::Busy);
+        crew.help();
+    }
 }
 
 /// A role that ends when dropped.
@@ -119,88 +126,5 @@ fn fork(threads: usize, work: &(impl Fn() + Sync)) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    fn pool(threads: usize) -> rayon::ThreadPool {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        pool.build().unwrap()
-    }
-
-    fn check(jobs: usize) {
-        let counts: Vec<_> = (0..jobs).map(|_| AtomicUsize::new(0)).collect();
-        for_each(jobs, |i| {
-            counts[i].fetch_add(1, Ordering::Relaxed);
-        });
-        assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
-    }
-
-    #[test]
-    fn every_job_runs_once() {
-        for jobs in [0, 1, 2, 3, 17, 1000] {
-            check(jobs);
-        }
-        let mut numbers = vec![1; 100];
-        for_each_mut(&mut numbers, |index, number| *number += index);
-        assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_team_runs_every_job_of_every_region_once() {
-        for threads in [1, 2, 3, 5] {
-            pool(threads).install(|| {
-                team(|| (0..3000).for_each(|region| check(region % 23)));
-                // A second team, regions within jobs, and a team within a team.
-                team(|| for_each(4, |_| check(7)));
-                team(|| team(|| check(9)));
-                check(11);
-            });
-        }
-        // From a thread outside of the pool, and from several at once.
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| team(|| (0..300).for_each(check)));
-            }
-        });
-    }
-
-    /// Regions and teams in rayon tasks, of which a waiting thread takes
-    /// others, and in plain threads, all at once.
-    #[test]
-    fn teams_and_regions_of_many_callers_do_not_meet() {
-        use rayon::prelude::*;
-        for threads in [1, 2, 3, 8] {
-            let pool = pool(threads);
-            let call = |caller: usize| match caller % 3 {
-                0 => check(5 + caller % 7),
-                1 => team(|| (0..20).for_each(check)),
-                _ => team(|| for_each(3, |_| check(caller % 5))),
-            };
-            std::thread::scope(|scope| {
-                for _ in 0..2 {
-                    scope.spawn(|| (0..30).for_each(call));
-                }
-                pool.install(|| {
-                    (0..97).into_par_iter().with_max_len(1).for_each(call);
-                });
-            });
-        }
-    }
-
-    #[test]
-    fn panics_end_a_team() {
-        pool(3).install(|| {
-            for culprit in 0..8 {
-                let caught = catch_unwind(AssertUnwindSafe(|| {
-                    team(|| for_each(8, |i| assert_ne!(i, culprit, "on purpose")));
-                }));
-                assert!(caught.is_err());
-                let caught = catch_unwind(|| team(|| panic!("on purpose")));
-                assert!(caught.is_err());
-                team(|| check(50));
-            }
-        });
-    }
-}
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,5 +1,16 @@
 //! What the tests of this module share.
 
+use proptest::test_runner::Config;
+
+/// How a property is tried: on so many random cases, or on as many as `PROPTEST_CASES` says where
+/// something makes each case slow.
+pub(crate) fn cases(cases: u32) -> Config {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => Config::default(),
+        None => Config::with_cases(cases),
+    }
+}
+
 /// A small generator of uniform numbers (xorshift64*), for data that is the
 /// same on every run.
 pub(crate) struct Rng(u64);

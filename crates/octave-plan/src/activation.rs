@@ -20,3 +20,21 @@ impl Activation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_those_of_the_formulas() {
+        let bounded = |activation: Activation, x: f32| {
+            let [least, greatest] = activation.bounds();
+            x.max(least).min(greatest)
+        };
+        let all = [Activation::Identity, Activation::Relu, Activation::Relu6];
+        let of = |x| all.map(|activation| bounded(activation, x));
+        assert_eq!(of(-1e30), [-1e30, 0.0, 0.0]);
+        assert_eq!(of(2.5), [2.5; 3]);
+        assert_eq!(of(1e30), [1e30, 1e30, 6.0]);
+    }
+}

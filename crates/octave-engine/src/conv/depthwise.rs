@@ -15,7 +15,7 @@ use crate::pool::average_rows;
 use crate::simd::Simd;
 
 /// Kernels and bias, packed as `[⌈c/16⌉][kh][kw][16]`.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct DepthwiseWeights {
     data: Buffer,
     bias: Buffer,

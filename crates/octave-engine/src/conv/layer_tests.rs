@@ -5,7 +5,7 @@ use crate::head::classify;
 use crate::isa::Isa;
 use crate::naive::{self, Conv, close};
 use crate::pool::{average_pool2, global_average, max_pool3};
-use crate::testing::Rng;
+use crate::testing::{Rng, cases};
 use crate::{from_nchw, to_nchw};
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ fn max_pool<T: Copy + PartialOrd>(x: &[T], dims: [usize; 4]) -> Vec<T> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn stem_matches_plain_loops(

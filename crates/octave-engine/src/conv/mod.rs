@@ -137,4 +137,6 @@ impl<'a> Product<'a> {
 #[cfg(test)]
 mod layer_tests;
 #[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Rows of a panel, tile by tile.
 
-use super::panel::PANEL;
+use super::panel::{PANEL, Panel};
 use super::prepare::Sum;
 use super::tile::{MAX_SOURCES, Run, Tile, TileFn, TileShape, tile_fn};
 use crate::BLOCK;
@@ -24,6 +24,78 @@ pub(super) struct Blocks {
     pub coarse: usize,
 }
 
+/// Tiles along a row: `longer` of `base + 1` pixels, then those of `base`.
+struct Segments {
+    count: usize,
+    base: usize,
+    longer: usize,
+    long: TileFn,
+    short: TileFn,
+    /// For two rows at once, where they fit in a tile.
+    double: Option<TileFn>,
+}
+
+impl Segments {
+    fn new(isa: Isa, panel: usize, pixels: usize, width: usize) -> Self {
+        let count = width.div_ceil(pixels);
+        let (base, longer) = (width / count, width % count);
+        let kernel = |rows, pixels| tile_fn(isa, panel, false, rows, pixels);
+        Self {
+            count,
+            base,
+            longer,
+            long: kernel(1, base + usize::from(longer > 0)),
+            short: kernel(1, base),
+            double: (2 * width <= pixels).then(|| kernel(2, base)),
+        }
+    }
+
+    /// Pixels and kernel of a segment of a single row.
+    #[inline(always)]
+    fn single(&self, segment: usize) -> (usize, TileFn) {
+        if segment < self.longer {
+            (self.base + 1, self.long)
+        } else {
+            (self.base, self.short)
+        }
+    }
+
+    /// Computes a row, given its first tile.
+    ///
+    /// # Safety
+    ///
+    /// Contract of [`TileFn`], for all tiles of the row.
+    #[inline(always)]
+    unsafe fn along(&self, mut tile: Tile) {
+        let (coarse, used) = (tile.coarse, tile.used);
+        let mut x = 0;
+        for segment in 0..self.count {
+            let (pixels, kernel) = self.single(segment);
+            // SAFETY: contract.
+            unsafe { kernel(&tile) };
+            x += pixels;
+            for run in &mut tile.runs[..used] {
+                let step = pixels * run.stride * BLOCK;
+                run.rows = run.rows.map(|p| p.wrapping_add(step));
+            }
+            tile.out = tile.out.map(|p| p.wrapping_add(pixels * BLOCK));
+            tile.residual = tile.residual.map(|p| read(p, pixels * BLOCK));
+            tile.coarse = coarse.map(|p| read(p, x / 2 * BLOCK));
+            tile.phase = x % 2;
+        }
+    }
+}
+
+/// `p` moved on, or null where there is nothing to read.
+#[inline(always)]
+fn read(p: *const f32, offset: usize) -> *const f32 {
+    if p.is_null() {
+        p
+    } else {
+        p.wrapping_add(offset)
+    }
+}
+
 impl Sum<'_> {
     /// Computes `rows` rows of a panel. Rows are paired where two fit in a
     /// tile; they need not be neighbours.
@@ -42,98 +114,71 @@ impl Sum<'_> {
     ) {
         let p = &self.weights.panels()[panel];
         let shape = TileShape::new(isa, p.width);
-        let together = if 2 * self.width <= shape.pixels { 2 } else { 1 };
-        // Segments of nearly equal width: `longer` of `base + 1`, then `base`.
-        let segments = self.width.div_ceil(shape.pixels);
-        let (base, longer) = (self.width / segments, self.width % segments);
-        let kernel = |rows, pixels| tile_fn(isa, p.width, false, rows, pixels);
-        let long: TileFn = if longer > 0 {
-            kernel(1, base + 1)
-        } else {
-            kernel(1, base)
-        };
-        let short = kernel(1, base);
-        let double = if together == 2 {
-            kernel(2, base)
-        } else {
-            short
-        };
-
+        let segments = Segments::new(isa, p.width, shape.pixels, self.width);
         let zeros = [0.0f32; PANEL];
         let weights = self.weights.data()[p.start..].as_ptr();
-        let bias_ptr = if bias {
+        let bias = if bias {
             self.weights.bias()[p.first..].as_ptr()
         } else {
             zeros.as_ptr()
         };
-        let mut runs = [Run::NONE; MAX_SOURCES];
-        for (run, (range, s)) in runs.iter_mut().zip(p.steps.iter().zip(&self.sources)) {
-            run.offsets = self.offsets[range.clone()].as_ptr();
-            run.steps = range.len();
-            run.stride = s.stride;
-        }
-        let used = self.sources.len();
-
-        let read = |p: *const f32, offset: usize| {
-            if p.is_null() {
-                p
-            } else {
-                p.wrapping_add(offset)
-            }
-        };
+        let mut runs = self.runs(p);
         for channel in (0..p.width).step_by(shape.channels) {
             let block = channel / BLOCK;
             let mut r = 0;
             while r < rows {
-                let pair = together == 2 && r + 1 < rows;
+                let pair = segments.double.filter(|_| r + 1 < rows);
                 let first = at(r);
-                let second = if pair { at(r + 1) } else { first };
+                let second = if pair.is_some() { at(r + 1) } else { first };
                 let lines = [&first, &second];
-                for (run, s) in runs.iter_mut().zip(&self.sources) {
-                    run.rows = lines.map(|row| {
-                        s.base
-                            .get()
-                            .wrapping_add(row.image * s.image + s.stride * row.y * s.row)
-                    });
-                }
-                let coarse = lines.map(|r| read(r.coarse, block * blocks.coarse));
-                let mut tile = Tile {
+                self.start(&mut runs, lines);
+                let tile = Tile {
                     runs,
-                    used,
+                    used: self.sources.len(),
                     weights: weights.wrapping_add(channel),
                     panel: p.width,
-                    bias: bias_ptr.wrapping_add(channel),
-                    out: lines.map(|r| r.out.wrapping_add(block * blocks.out)),
+                    bias: bias.wrapping_add(channel),
+                    out: lines.map(|row| row.out.wrapping_add(block * blocks.out)),
                     out_block: blocks.out,
-                    residual: lines.map(|r| read(r.residual, block * blocks.residual)),
+                    residual: lines.map(|row| read(row.residual, block * blocks.residual)),
                     residual_block: blocks.residual,
-                    coarse,
+                    coarse: lines.map(|row| read(row.coarse, block * blocks.coarse)),
                     coarse_block: blocks.coarse,
                     phase: 0,
                     bounds: self.bounds,
                 };
-                let mut x = 0;
-                for segment in 0..segments {
-                    let (pixels, single) = if segment < longer {
-                        (base + 1, long)
-                    } else {
-                        (base, short)
-                    };
-                    // SAFETY: sources were checked to reach no further than
-                    // their border; outputs are this job's.
-                    unsafe { if pair { double(&tile) } else { single(&tile) } };
-                    x += pixels;
-                    for run in &mut tile.runs[..used] {
-                        let step = pixels * run.stride * BLOCK;
-                        run.rows = run.rows.map(|p| p.wrapping_add(step));
+                // SAFETY: sources were checked to reach no further than their
+                // border; outputs are this job's.
+                unsafe {
+                    match pair {
+                        Some(double) => double(&tile),
+                        None => segments.along(tile),
                     }
-                    tile.out = tile.out.map(|p| p.wrapping_add(pixels * BLOCK));
-                    tile.residual = tile.residual.map(|p| read(p, pixels * BLOCK));
-                    tile.coarse = coarse.map(|p| read(p, x / 2 * BLOCK));
-                    tile.phase = x % 2;
                 }
-                r += 1 + usize::from(pair);
+                r += 1 + usize::from(pair.is_some());
             }
+        }
+    }
+
+    /// What the sources give to each tile of a panel, but for the rows.
+    fn runs(&self, panel: &Panel) -> [Run; MAX_SOURCES] {
+        let mut runs = [Run::NONE; MAX_SOURCES];
+        for (run, (steps, source)) in runs.iter_mut().zip(panel.steps.iter().zip(&self.sources)) {
+            run.offsets = self.offsets[steps.clone()].as_ptr();
+            run.steps = steps.len();
+            run.stride = source.stride;
+        }
+        runs
+    }
+
+    /// Puts the runs to the beginning of two rows.
+    #[inline(always)]
+    fn start(&self, runs: &mut [Run; MAX_SOURCES], lines: [&Row; 2]) {
+        for (run, s) in runs.iter_mut().zip(&self.sources) {
+            run.rows = lines.map(|row| {
+                let at = row.image * s.image + s.stride * row.y * s.row;
+                s.base.get().wrapping_add(at)
+            });
         }
     }
 }

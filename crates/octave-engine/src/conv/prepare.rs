@@ -3,7 +3,7 @@
 
 use super::pack::PackedWeights;
 use super::tile::MAX_SOURCES;
-use super::{Output, Product, Source};
+use super::{Coarse, Output, Product, Source, SourceShape};
 use crate::BLOCK;
 use crate::buffer::{Shared, floats};
 use crate::map::BlockedMap;
@@ -23,6 +23,7 @@ pub(super) struct Sum<'a> {
     pub sources: Vec<SourceGeometry>,
     /// Per step of the packed weights.
     pub offsets: Vec<u32>,
+    pub images: usize,
     pub height: usize,
     pub width: usize,
     pub bounds: [f32; 2],
@@ -64,87 +65,85 @@ pub(super) struct Prepared<'a> {
 pub(super) fn prepare(product: Product<'_>) -> Prepared<'_> {
     let [n, h, w] = product.size;
     let c_out = product.weights.c_out();
-    // What is computed from the size later on fits.
-    let elements = |h, w| floats("an output", &[n, c_out.next_multiple_of(BLOCK), h, w]);
-    elements(h, w);
-    let mut fine = sum(product.weights, &product.sources, n, h, w);
+    let dims = [n, c_out, h, w];
+    check_size(dims);
+    let mut fine = sum(product.weights, &product.sources, product.size);
     fine.bounds = product.activation.bounds();
-    let coarse = product.coarse.map(|c| {
-        assert_eq!(
-            c.weights.c_out(),
-            c_out,
-            "output channels of the coarse sum"
-        );
-        (
-            sum(c.weights, &c.sources, n, h.div_ceil(2), w.div_ceil(2)),
-            c.spread,
-        )
-    });
-    if let Some((c, _)) = &coarse {
-        let widths = |s: &Sum<'_>| {
-            s.weights
-                .panels()
-                .iter()
-                .map(|p| p.width)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            widths(c),
-            widths(&fine),
-            "panels of the fine and the coarse kernels"
-        );
-    }
+    let coarse = product.coarse.map(|coarse| coarse_sum(coarse, &fine));
     let residual = product.residual.map(|map| {
-        assert_eq!(map.dims(), [n, c_out, h, w], "shape of the residual");
+        assert_eq!(map.dims(), dims, "shape of the residual");
         // Only read: see `Prepared::compute`.
         target(map, map.origin_ptr().cast_mut())
     });
-    let (mut map, mut planar, mut unpooled) = (None, None, None);
-    match product.output {
-        Output::Map(m, first) => {
-            let [mn, mc, mh, mw] = m.dims();
-            assert_eq!([mn, mh, mw], [n, h, w], "size of the output map");
-            assert!(
-                first <= m.blocks() && mc.saturating_sub(first * BLOCK) >= c_out,
-                "an output map of {mc} channels for {c_out} from block {first} on"
-            );
-            let origin = m.origin_mut_ptr();
-            map = Some(target(m, origin).moved(0, first, 0));
-        }
-        Output::Planar(y) => {
-            assert_eq!(y.len(), n * c_out * h * w, "elements of the output");
-            planar = Some((Shared(y.as_mut_ptr()), c_out));
-        }
-        Output::Unpooled(y, [fh, fw]) => {
-            assert_eq!(
-                [fh.div_ceil(2), fw.div_ceil(2)],
-                [h, w],
-                "half the size {fh}×{fw}"
-            );
-            elements(fh, fw);
-            assert_eq!(y.len(), n * c_out * fh * fw, "elements of the output");
-            unpooled = Some((Shared(y.as_mut_ptr()), c_out, [fh, fw]));
-        }
-        Output::Nowhere => {}
-    }
-    let pooled = product.pooled.map(|m| {
-        assert_eq!(
-            m.dims(),
-            [n, c_out, h.div_ceil(2), w.div_ceil(2)],
-            "shape of the pooled map"
-        );
-        let origin = m.origin_mut_ptr();
-        target(m, origin)
+    let pooled = product.pooled.map(|map| {
+        let half = [n, c_out, h.div_ceil(2), w.div_ceil(2)];
+        assert_eq!(map.dims(), half, "shape of the pooled map");
+        let origin = map.origin_mut_ptr();
+        target(map, origin)
     });
-    Prepared {
+    let mut prepared = Prepared {
         images: n,
         fine,
         coarse,
         residual,
-        map,
-        planar,
-        unpooled,
+        map: None,
+        planar: None,
+        unpooled: None,
         pooled,
+    };
+    prepared.send_to(product.output, dims);
+    prepared
+}
+
+/// Checks that what is computed from the size of an output later on fits.
+fn check_size([n, c_out, h, w]: [usize; 4]) {
+    floats("an output", &[n, c_out.next_multiple_of(BLOCK), h, w]);
+}
+
+/// The coarse sum beside a fine one, and whether it is spread.
+fn coarse_sum<'a>(coarse: Coarse<'a>, fine: &Sum<'_>) -> (Sum<'a>, bool) {
+    let [c_out, expected] = [coarse.weights, fine.weights].map(PackedWeights::c_out);
+    assert_eq!(c_out, expected, "output channels of the coarse sum");
+    let widths = |weights: &PackedWeights| -> Vec<usize> {
+        weights.panels().iter().map(|panel| panel.width).collect()
+    };
+    let [widths, expected] = [widths(coarse.weights), widths(fine.weights)];
+    assert_eq!(
+        widths, expected,
+        "panels of the fine and the coarse kernels"
+    );
+    let size = [fine.images, fine.height.div_ceil(2), fine.width.div_ceil(2)];
+    (sum(coarse.weights, &coarse.sources, size), coarse.spread)
+}
+
+impl Prepared<'_> {
+    /// Checks where the result goes, and remembers its addresses.
+    fn send_to(&mut self, output: Output<'_>, dims: [usize; 4]) {
+        let [n, c_out, h, w] = dims;
+        match output {
+            Output::Map(map, first) => {
+                let [images, channels, height, width] = map.dims();
+                assert_eq!([images, height, width], [n, h, w], "size of the output map");
+                assert!(
+                    first <= map.blocks() && channels.saturating_sub(first * BLOCK) >= c_out,
+                    "an output map of {channels} channels for {c_out} from block {first} on"
+                );
+                let origin = map.origin_mut_ptr();
+                self.map = Some(target(map, origin).moved(0, first, 0));
+            }
+            Output::Planar(y) => {
+                assert_eq!(y.len(), n * c_out * h * w, "elements of the output");
+                self.planar = Some((Shared(y.as_mut_ptr()), c_out));
+            }
+            Output::Unpooled(y, [fh, fw]) => {
+                let half = [fh.div_ceil(2), fw.div_ceil(2)];
+                assert_eq!(half, [h, w], "half the size {fh}×{fw}");
+                check_size([n, c_out, fh, fw]);
+                assert_eq!(y.len(), n * c_out * fh * fw, "elements of the output");
+                self.unpooled = Some((Shared(y.as_mut_ptr()), c_out, [fh, fw]));
+            }
+            Output::Nowhere => {}
+        }
     }
 }
 
@@ -160,64 +159,74 @@ fn target(map: &BlockedMap, origin: *mut f32) -> Target {
 /// Checks the sources of a sum and finds their addresses.
 fn sum<'a>(
     weights: &'a PackedWeights,
-    sources: &[Source<'a>],
-    n: usize,
-    h: usize,
-    w: usize,
+    sources: &[Source<'_>],
+    size @ [images, height, width]: [usize; 3],
 ) -> Sum<'a> {
-    assert_eq!(
-        sources.len(),
-        weights.shapes().len(),
-        "sources for the packed kernels"
-    );
+    let (shapes, count) = (weights.shapes(), sources.len());
+    assert_eq!(count, shapes.len(), "sources for the packed kernels");
     assert!(
-        sources.len() <= MAX_SOURCES,
-        "{} sources, at most {MAX_SOURCES}",
-        sources.len()
+        count <= MAX_SOURCES,
+        "{count} sources, at most {MAX_SOURCES}"
     );
-    let mut geometry = Vec::with_capacity(sources.len());
-    for (s, k) in sources.iter().zip(weights.shapes()) {
-        let [images, c, height, width] = s.map.dims();
-        assert_eq!(images, n, "images of a source");
-        let blocks = k.c_in.div_ceil(BLOCK);
-        assert!(
-            blocks <= s.map.blocks() && s.first_block <= s.map.blocks() - blocks,
-            "a source of {c} channels for {} from block {} on",
-            k.c_in,
-            s.first_block
-        );
-        assert!(matches!(s.stride, 1 | 2), "stride {}", s.stride);
-        for (axis, (out, size)) in [(h, height), (w, width)].into_iter().enumerate() {
-            let before = s.padding[axis];
-            let reach = (out.max(1) - 1) * s.stride + (k.size[axis] - 1) * k.dilation[axis];
-            assert!(
-                before <= s.map.pad() && reach < size + s.map.pad() + before,
-                "output size {out} from input size {size}: kernel {} × dilation {}, stride {}, \
-                 padding {before} reaches past a border of {}",
-                k.size[axis],
-                k.dilation[axis],
-                s.stride,
-                s.map.pad()
-            );
-        }
-        assert!(
-            u32::try_from(s.map.image_stride()).is_ok(),
-            "an image of over 2^32 floats"
-        );
-        let (row, block) = (s.map.row_stride(), s.map.block_stride());
-        let corner = s.padding[0] * row + s.padding[1] * BLOCK;
-        geometry.push(SourceGeometry {
-            base: Shared(
-                s.map
-                    .origin_ptr()
-                    .wrapping_add(s.first_block * block)
-                    .wrapping_sub(corner),
-            ),
-            image: s.map.image_stride(),
-            row,
-            stride: s.stride,
-        });
+    let geometry = |(source, kernel)| {
+        check_source(source, kernel, size);
+        source_geometry(source)
+    };
+    Sum {
+        weights,
+        sources: sources.iter().zip(shapes).map(geometry).collect(),
+        offsets: offsets(weights, sources),
+        images,
+        height,
+        width,
+        bounds: [f32::NEG_INFINITY, f32::INFINITY],
     }
+}
+
+/// Checks that a kernel over a source reaches no further than the source's border.
+fn check_source(source: &Source<'_>, kernel: &SourceShape, [n, h, w]: [usize; 3]) {
+    let (map, first) = (source.map, source.first_block);
+    let ([images, c, height, width], pad) = (map.dims(), map.pad());
+    assert_eq!(images, n, "images of a source");
+    let (blocks, c_in) = (kernel.c_in.div_ceil(BLOCK), kernel.c_in);
+    assert!(
+        blocks <= map.blocks() && first <= map.blocks() - blocks,
+        "a source of {c} channels for {c_in} from block {first} on"
+    );
+    let stride = source.stride;
+    assert!(matches!(stride, 1 | 2), "stride {stride}");
+    for (axis, (out, size)) in [(h, height), (w, width)].into_iter().enumerate() {
+        let (taps, dilation) = (kernel.size[axis], kernel.dilation[axis]);
+        let before = source.padding[axis];
+        let reach = (out.max(1) - 1) * stride + (taps - 1) * dilation;
+        assert!(
+            before <= pad && reach < size + pad + before,
+            "output size {out} from input size {size}: kernel {taps} × dilation {dilation}, \
+             stride {stride}, padding {before} reaches past a border of {pad}"
+        );
+    }
+    assert!(
+        u32::try_from(map.image_stride()).is_ok(),
+        "an image of over 2^32 floats"
+    );
+}
+
+fn source_geometry(source: &Source<'_>) -> SourceGeometry {
+    let (map, row) = (source.map, source.map.row_stride());
+    let corner = source.padding[0] * row + source.padding[1] * BLOCK;
+    let block = map
+        .origin_ptr()
+        .wrapping_add(source.first_block * map.block_stride());
+    SourceGeometry {
+        base: Shared(block.wrapping_sub(corner)),
+        image: map.image_stride(),
+        row,
+        stride: source.stride,
+    }
+}
+
+/// Where each step of the packed weights reads, from the first tap of its source on.
+fn offsets(weights: &PackedWeights, sources: &[Source<'_>]) -> Vec<u32> {
     let mut offsets = vec![0; weights.steps().len()];
     for panel in weights.panels() {
         for (s, range) in panel.steps.iter().enumerate() {
@@ -234,12 +243,5 @@ fn sum<'a>(
             break; // All panels share one list of steps.
         }
     }
-    Sum {
-        weights,
-        sources: geometry,
-        offsets,
-        height: h,
-        width: w,
-        bounds: [f32::NEG_INFINITY, f32::INFINITY],
-    }
+    offsets
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::isa::Isa;
 use crate::naive::{self, Conv, close};
-use crate::testing::Rng;
+use crate::testing::{Rng, cases};
 use crate::{from_nchw, to_nchw};
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ struct Case {
     seed: u64,
 }
 
-fn cases() -> impl Strategy<Value = Case> {
+fn any_case() -> impl Strategy<Value = Case> {
     let shape = (
         1usize..4,
         prop::collection::vec(1usize..40, 1..3),
@@ -237,10 +237,10 @@ fn reference(case: &Case) -> (Vec<f64>, Vec<f64>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
-    fn products_match_plain_loops(case in cases()) {
+    fn products_match_plain_loops(case in any_case()) {
         let (want, scale) = reference(&case);
         let dims = [case.n, case.c_out, case.h, case.w];
         let want_pooled = naive::average_pool2(&want, dims);

@@ -7,10 +7,7 @@
 //! leader goes on, and frees what the region borrows, only when nobody is
 //! inside. A helper that the system keeps from running delays nobody.
 
-use std::cell::UnsafeCell;
-use std::hint::spin_loop;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::yield_now;
+use super::sync::{AtomicU64, Ordering, UnsafeCell, Waiting};
 
 /// The bit that says that a region is open; below it, how many are inside.
 const OPEN: u64 = 1 << 32;
@@ -18,10 +15,6 @@ const OPEN: u64 = 1 << 32;
 const OVER: u64 = 1 << 33;
 /// The lowest bit of the region's number.
 const NUMBER: u64 = 1 << 34;
-
-/// Looks at the word before a waiting thread offers its core to others: some
-/// tens of microseconds.
-const PATIENCE: u32 = 1 << 12;
 
 type Work = dyn Fn() + Sync;
 
@@ -47,8 +40,10 @@ impl Crew {
         // SAFETY: only lifetimes differ; `close` lets nobody keep it.
         let erased =
             unsafe { std::mem::transmute::<*const (dyn Fn() + Sync + '_), *const Work>(work) };
-        // SAFETY: no region is open and nobody is inside, see `close`.
-        unsafe { *self.region.get() = Some(erased) };
+        self.region.with_mut(|region| {
+            // SAFETY: no region is open and nobody is inside, see `close`.
+            unsafe { *region = Some(erased) };
+        });
         self.state.fetch_add(NUMBER | OPEN, Ordering::Release);
         // Also when `work` panics.
         let _close = Defer(|| self.close());
@@ -58,20 +53,28 @@ impl Crew {
     fn close(&self) {
         self.state.fetch_and(!OPEN, Ordering::Relaxed);
         let inside = |state: u64| state & (OPEN - 1) != 0;
-        wait(|| !inside(self.state.load(Ordering::Acquire)));
+        let mut waiting = Waiting::default();
+        while inside(self.state.load(Ordering::Acquire)) {
+            waiting.look_again();
+        }
     }
 
-    /// Works on regions until the crew is dismissed.
+    /// Works on regions until the crew is dismissed, or until there was none for long: what the
+    /// leader waits for may be a task of this thread, which began to help while that task waited.
     pub(super) fn help(&self) {
         let mut last = 0;
+        let mut waiting = Waiting::default();
         loop {
-            let mut state = 0;
-            wait(|| {
-                state = self.state.load(Ordering::Acquire);
-                state & OVER != 0 || (state & OPEN != 0 && state / NUMBER != last)
-            });
+            let state = self.state.load(Ordering::Acquire);
             if state & OVER != 0 {
                 return;
+            }
+            if state & OPEN == 0 || state / NUMBER == last {
+                waiting.look_again();
+                if waiting.too_long() {
+                    return;
+                }
+                continue;
             }
             let enter = self.state.compare_exchange_weak(
                 state,
@@ -84,13 +87,16 @@ impl Crew {
                 let _leave = Defer(|| {
                     self.state.fetch_sub(1, Ordering::Release);
                 });
-                // SAFETY: the region was open when this thread entered, so the
-                // leader wrote it before and keeps it until this one leaves.
-                unsafe {
-                    if let Some(work) = *self.region.get() {
-                        (*work)();
+                self.region.with(|region| {
+                    // SAFETY: the region was open when this thread entered, so the
+                    // leader wrote it before and keeps it until this one leaves.
+                    unsafe {
+                        if let Some(work) = *region {
+                            (*work)();
+                        }
                     }
-                }
+                });
+                waiting = Waiting::default();
             }
         }
     }
@@ -103,18 +109,6 @@ impl Crew {
     }
 }
 
-fn wait(mut until: impl FnMut() -> bool) {
-    let mut looks = 0;
-    while !until() {
-        looks += 1;
-        if looks % PATIENCE == 0 {
-            yield_now();
-        } else {
-            spin_loop();
-        }
-    }
-}
-
 /// Does something when dropped, also by a panic.
 struct Defer<F: FnMut()>(F);
 
@@ -123,3 +117,6 @@ impl<F: FnMut()> Drop for Defer<F> {
         (self.0)();
     }
 }
+
+#[cfg(all(test, loom))]
+mod tests;

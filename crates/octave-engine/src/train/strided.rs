@@ -16,7 +16,7 @@ use crate::conv::{
     run_with,
 };
 use crate::isa::Isa;
-use crate::layout::{Planar, Rows, from_nchw, to_nchw, unpack_plane};
+use crate::layout::{Rows, from_nchw, to_nchw, to_planes};
 use crate::map::BlockedMap;
 use crate::parallel;
 
@@ -258,23 +258,8 @@ fn interleave(isa: Isa, maps: &[BlockedMap; 4], dims: [usize; 4], to: &mut [f32]
                 pixel.copy_from_slice(&map.as_slice()[at..at + BLOCK]);
             }
         }
-        let channels = (c - b * BLOCK).min(BLOCK);
+        let (at, row) = (plane.as_ptr(), w * BLOCK);
         // SAFETY: these planes are this job's.
-        unsafe {
-            let to = to.get().add((image * c + b * BLOCK) * h * w);
-            let (at, row) = (plane.as_ptr(), w * BLOCK);
-            let from = Rows { at, row };
-            let (at, plane) = (to, h * w);
-            unpack_plane(
-                isa,
-                from,
-                Planar {
-                    at,
-                    plane,
-                    channels,
-                },
-                [h, w],
-            );
-        }
+        unsafe { to_planes(isa, Rows { at, row }, to.get(), dims, [image, b]) };
     });
 }

@@ -193,6 +193,35 @@ fn depthwise_layers_exchange_nothing() {
     assert_eq!(plan.weights(&plan.paths[0]), 6 * 9);
 }
 
+/// One channel and one group are not one filter per channel.
+#[test]
+fn a_single_channel_can_go_to_another_group() {
+    let plan = Plan::new(Layer::new([1, 0], [0, 1], [3, 3]), Exchange::Both);
+    assert_eq!(forms(&plan), [(0, 1, 0, 1, 1, 0)]);
+}
+
+#[test]
+fn paths_into_a_group_come_in_order() {
+    let plan = plan(|_| ());
+    for to in [0, 1] {
+        let ends = plan.into_group(to).map(|path| (path.from, path.to));
+        assert_eq!(ends.collect::<Vec<_>>(), [(0, to), (1, to)]);
+    }
+}
+
+/// Padding alone gives no pixels.
+#[test]
+fn an_empty_map_stays_empty() {
+    let plan = plan(|_| ());
+    assert_eq!(plan.conv_size(&plan.paths[0], [0, 5]), [0, 5]);
+    let padded = Layer {
+        padding: Padding::Explicit([(2, 2); 2]),
+        ..Layer::new([4], [4], [3, 3])
+    };
+    let padded = Plan::new(padded, Exchange::Both);
+    assert_eq!(padded.conv_size(&padded.paths[0], [0, 1]), [0, 3]);
+}
+
 #[test]
 fn exchange_paths_can_be_switched_off() {
     let ends = |exchange| {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::super::tests::{near, wide};
 use super::*;
-use crate::testing::Rng;
+use crate::testing::{Rng, cases};
 
 /// The windows of a plane as lists of pixels, by plain loops.
 fn windows(pool: &Pool) -> Vec<Vec<usize>> {
@@ -25,7 +25,7 @@ fn windows(pool: &Pool) -> Vec<Vec<usize>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn norm_and_pool_match_plain_loops(

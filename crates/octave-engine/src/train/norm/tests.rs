@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::Rng;
+use crate::testing::{Rng, cases};
 use proptest::prelude::*;
 
 /// The same in f64, with plain loops.
@@ -128,7 +128,7 @@ pub(super) fn near(got: &[f32], want: &[f64], tolerance: f64) -> Result<(), Test
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(cases(100))]
 
     #[test]
     fn norm_matches_plain_loops(
