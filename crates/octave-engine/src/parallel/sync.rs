@@ -67,17 +67,20 @@ mod real {
 
 #[cfg(loom)]
 mod modelled {
-    /// A model has no time: nobody gives up.
+    /// A model has no time: after two looks it has been too long, which bounds the orders to try.
     #[derive(Default)]
-    pub(in super::super) struct Waiting;
+    pub(in super::super) struct Waiting {
+        looks: u32,
+    }
 
     impl Waiting {
         pub(in super::super) fn look_again(&mut self) {
+            self.looks += 1;
             loom::thread::yield_now();
         }
 
         pub(in super::super) fn too_long(&self) -> bool {
-            false
+            self.looks >= 2
         }
     }
 }

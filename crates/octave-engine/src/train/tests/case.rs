@@ -65,7 +65,8 @@ impl Case {
                 let size = if pooled { size[a].div_ceil(2) } else { size[a] };
                 let reach = (self.kernel[a] - 1) * self.dilation[a];
                 let stride = if self.strided { self.stride } else { 1 };
-                (size + 2 * self.padding[a] - reach - 1) / stride + 1
+                // A level without channels may be too small for the kernel.
+                (size + 2 * self.padding[a]).saturating_sub(reach + 1) / stride + 1
             })
         })
     }
