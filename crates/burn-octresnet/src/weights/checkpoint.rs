@@ -14,12 +14,11 @@ use burn::{
 };
 use safetensors::{Dtype, SafeTensors};
 
-use super::{Format, Layout, Mismatches, WeightsError, WrongTensor, layout::transpose, parameters};
+use super::{
+    Format, LARGEST_EXPANSION, Layout, Mismatches, WeightsError, WrongTensor, archive,
+    layout::transpose, parameters,
+};
 use crate::model::{OctResNet, OctResNetConfig};
-
-/// A file may claim to unfold to this many times its own size, as compressed archives and tensors
-/// that repeat their elements do, and not to more.
-const LARGEST_EXPANSION: u64 = 8;
 
 /// Prefixes that wrappers of networks put before every name.
 const PREFIXES: [&str; 3] = ["module.", "model.", "_orig_mod."];
@@ -31,8 +30,7 @@ const WRAPPERS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
 /// been read.
 ///
 /// Checkpoints are untrusted: whatever the file holds, every function returns a network or an
-/// error. No code from a file is ever run. Memory stays in proportion to the file's size, except for a
-/// PyTorch archive whose compressed `data.pkl` inflates to many values: its limit is 100 MiB of pickle.
+/// error. No code from a file is ever run, and memory stays in proportion to the file's size.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -262,7 +260,10 @@ fn read(path: &Path, format: Format) -> Result<BTreeMap<String, PackTensor>, Str
         tensors.cloned().map_err(|error| error.to_string())
     }
     match format {
-        Format::PyTorch => tensors(PytorchStore::from_file(path).map_indices_contiguous(false)),
+        Format::PyTorch => {
+            archive::inspect(path)?;
+            tensors(PytorchStore::from_file(path).map_indices_contiguous(false))
+        }
         Format::Burnpack => tensors(BurnpackStore::from_file(path).auto_extension(false)),
         Format::Safetensors => safetensors(&fs::read(path).map_err(|error| error.to_string())?),
     }

@@ -27,6 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod archive;
 mod checkpoint;
 mod convert;
 mod detect;
@@ -35,7 +36,9 @@ mod format;
 mod layout;
 #[cfg(feature = "onnx")]
 mod onnx;
+mod pickle;
 mod save;
+mod tables;
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -48,6 +51,10 @@ pub use format::Format;
 pub use layout::Layout;
 
 use crate::model::OctResNet;
+
+/// A file may claim to unfold to this many times its own size, as compressed archives and tensors
+/// that repeat their elements do, and not to more.
+const LARGEST_EXPANSION: u64 = 8;
 
 /// Path, without variants of blocks, and shape of every parameter and running statistic.
 fn parameters(model: &OctResNet) -> Vec<(String, Vec<usize>)> {
