@@ -34,6 +34,7 @@ mod detect;
 mod error;
 mod format;
 mod layout;
+mod nest;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod pickle;

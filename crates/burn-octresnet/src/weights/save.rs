@@ -1,4 +1,8 @@
-use std::{fs, path::Path};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    path::Path,
+};
 
 use burn::store::{BurnpackStore, ModuleStore, SafetensorsStore};
 
@@ -23,7 +27,11 @@ impl OctResNet {
         half: bool,
     ) -> Result<(), WeightsError> {
         let path = path.as_ref();
-        let written = match Format::of_ending(path)? {
+        let format = Format::of_ending(path)?;
+        let io = |error| WeightsError::io("write", path)(error);
+        // The stores report failures of the system as text, and one of them writes a private file.
+        let permissions = permissions_beside(path).map_err(io)?;
+        let written = match format {
             Format::Burnpack => BurnpackStore::from_file(path)
                 .overwrite(true)
                 .with_to_adapter(Export {
@@ -45,15 +53,20 @@ impl OctResNet {
                 .collect_from(self)
                 .map_err(|error| error.to_string()),
         };
-        written.map_err(|message| {
-            // The stores report failures of the system as text.
-            let reason = match fs::metadata(path.parent().unwrap_or(Path::new(""))) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => error,
-                _ => std::io::Error::other(message),
-            };
-            WeightsError::io("write", path)(reason)
-        })
+        written.map_err(|message| io(std::io::Error::other(message)))?;
+        fs::set_permissions(path, permissions).map_err(io)
     }
+}
+
+/// The permissions of a new file in the folder of `path`, by making one.
+fn permissions_beside(path: &Path) -> std::io::Result<fs::Permissions> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    let probe = path.with_file_name(name);
+    let permissions = File::create(&probe)?.metadata()?.permissions();
+    fs::remove_file(&probe)?;
+    Ok(permissions)
 }
 
 impl Format {
