@@ -428,6 +428,21 @@ fn numbers_that_are_none_are_named_and_counted() {
     load(&opened.checkpoint.unwrap()).unwrap();
 }
 
+#[test]
+fn numbers_beyond_half_precision_are_not_written_as_infinite() {
+    let large = Saved::Tensor(vec![5], vec![65_519.0, 65_520.0, -1e9, 1.0, 0.0]);
+    let opened = open(&Saved::Dict(with(state(), "fc.bias", large)));
+    let model = load(&opened.checkpoint.unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["model.bpk", "model.safetensors"] {
+        let path = folder.path().join(name);
+        let error = model.save_weights(&vanilla_26(), &path, true).unwrap_err();
+        assert!(error.to_string().contains("2 in fc.bias"), "{error}");
+        assert!(!path.exists());
+        model.save_weights(&vanilla_26(), &path, false).unwrap();
+    }
+}
+
 /// PyTorch's Oct-MobileNet v1 numbers its layers through.
 #[test]
 fn numbered_mobilenets_are_read() {

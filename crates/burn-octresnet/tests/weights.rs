@@ -434,6 +434,11 @@ fn files_are_written_as_others_are() {
         let error = model.save_weights(&config, other.join(name), false);
         let error = error.unwrap_err().to_string();
         assert_eq!(error.matches("os error").count(), 1, "{error}");
+        // The name of a folder.
+        let taken = folder.path().join("taken").join(name);
+        fs::create_dir_all(&taken).unwrap();
+        let error = model.save_weights(&config, &taken, false).unwrap_err();
+        assert!(error.to_string().ends_with("is a directory"), "{error}");
     }
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 4);
 }

@@ -143,16 +143,9 @@ impl Checkpoint {
         fitting: Vec<T>,
         nest: impl Fn(&T) -> &'a Nest,
     ) -> Result<T, WeightsError> {
-        let count = fitting.len();
         let mut preferred = preferred(fitting, &nest);
         match (preferred.pop(), preferred.is_empty()) {
-            (Some(one), true) => {
-                if count > 1 {
-                    let taken = nest(&one).name();
-                    log::info!("{taken} of the keys {}", self.nest_names());
-                }
-                Ok(one)
-            }
+            (Some(one), true) => Ok(one),
             (last, _) => {
                 let all = preferred.iter().chain(&last);
                 let names: Vec<_> = all.map(|fit| nest(fit).name()).collect();
@@ -258,10 +251,9 @@ impl Checkpoint {
                 },
             });
         }
-        let several = fitting.len() > 1;
         let (nest, config, fit) = self.choose(fitting, |(nest, _, _)| nest)?;
         let mut notes = Vec::new();
-        if several {
+        if self.nests.len() > 1 {
             let (taken, all) = (nest.name(), self.nest_names());
             notes.push(format!(
                 "took the weights under {taken}, of those under {all}: --key takes others"

@@ -98,6 +98,18 @@ pub enum WeightsError {
         /// The names of the tensors, and how many of their values are not finite.
         tensors: Vec<(String, usize)>,
     },
+    /// Numbers that half precision does not have.
+    #[error(
+        "cannot write `{}` in half precision, which ends at 65504: beyond it are {}; write it in single precision",
+        .path.display(),
+        counts(.tensors)
+    )]
+    Half {
+        /// The file.
+        path: PathBuf,
+        /// The parameters, and how many of their values are too large.
+        tensors: Vec<(String, usize)>,
+    },
     /// Networks that look alike and are others.
     #[error(
         "`{}` is of lxtGH/OctaveConv_pytorch, whose blocks (ocb1, ocb2, ocb3) are wired in another way: \

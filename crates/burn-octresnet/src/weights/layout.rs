@@ -13,7 +13,7 @@ const MOBILENET_V1: [usize; 4] = [3, 2, 6, 2];
 pub enum Layout {
     /// Burn's: `layer1.0.conv1.h2h`, `layer1.0.bn1.high.gamma`; linear weights `[in, out]`.
     Burn,
-    /// That of PyTorch implementations of Oct-ResNet: `layer1.0.conv1.conv.conv_h2h.weight`,
+    /// That of <https://github.com/d-li14/octconv.pytorch>: `layer1.0.conv1.conv.conv_h2h.weight`,
     /// `layer1.0.conv1.bn_h.weight`, `layer2.0.downsample.0.conv.conv_h2h.weight`; linear weights
     /// `[out, in]`.
     Octave,

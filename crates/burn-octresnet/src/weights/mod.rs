@@ -1,7 +1,7 @@
 //! Weights from other programs and to them.
 //!
 //! A [`Checkpoint`] is an opened file: PyTorch's own format, safetensors or burnpack, told by its
-//! content, in the [`Layout`] of Burn, of PyTorch's Oct-ResNets or of vanilla ResNets.
+//! content, in the [`Layout`] of Burn, of d-li14/octconv.pytorch or of vanilla ResNets, under any key.
 //! [`Checkpoint::detect`] finds out of which network it is, [`Checkpoint::load`] builds that,
 //! [`OctResNet::with_alpha`] turns it into the network at another α, and
 //! [`OctResNet::save_weights`] writes it. With the feature `onnx`, `OctResNet::save_onnx` writes it as

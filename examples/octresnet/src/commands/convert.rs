@@ -14,8 +14,8 @@ use crate::{cli::WeightsArgs, network::open};
 /// Brings weights into another format, alpha, number of classes or precision.
 ///
 /// Reads PyTorch files, safetensors and burnpack, told by their content, in the layouts of
-/// PyTorch's Oct-ResNets, of torchvision and timm, and of this project. Which network it is follows
-/// from the names and shapes of the tensors. Writes safetensors that PyTorch loads with
+/// d-li14/octconv.pytorch, of torchvision and timm, and of this project, under any key and prefix.
+/// Which network it is follows from the names and shapes of the tensors. Writes safetensors that PyTorch loads with
 /// strict=True, or burnpack.
 #[derive(Debug, Args)]
 #[command(after_help = "\
