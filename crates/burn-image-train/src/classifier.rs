@@ -6,7 +6,12 @@ use burn::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{device::plainest, error::NetworkError, paths::Place, weights::load_weights};
+use crate::{
+    device::plainest,
+    error::NetworkError,
+    paths::Place,
+    weights::{check_finite, load_weights},
+};
 
 /// A kind of network that classifies images, by its configuration: the `model` of a
 /// [`Recipe`](crate::Recipe).
@@ -67,14 +72,18 @@ pub trait Classifier:
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or does not fit.
+    /// A file that cannot be read or does not fit, or weights that are not finite where they must be.
     fn init_from(
         &self,
-        checkpoint: &Path,
+        start: Start<'_>,
         classes: usize,
         device: &Device,
     ) -> Result<Self::Network, NetworkError> {
-        Ok(load_weights(self.init(classes, device)?, checkpoint)?)
+        let network = load_weights(self.init(classes, device)?, start.path)?;
+        if !start.allow_nan {
+            check_finite(&network, start.path)?;
+        }
+        Ok(network)
     }
 
     /// Checks the configuration without building the network.
@@ -121,6 +130,17 @@ pub trait Classifier:
         let name = std::any::type_name::<Self::Network>();
         name.rsplit("::").next().unwrap_or(name).into()
     }
+}
+
+/// The checkpoint that a run starts from, as its recipe says.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// The file, or what else a network can start from.
+    pub path: &'a Path,
+    /// Which weights to take, if there are several.
+    pub key: Option<&'a str>,
+    /// Whether they may be NaN or infinite.
+    pub allow_nan: bool,
 }
 
 /// What a network costs, for one image.

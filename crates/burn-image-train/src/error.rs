@@ -140,6 +140,18 @@ pub enum TrainError {
         /// Why not.
         message: String,
     },
+    /// A file of weights that are no numbers.
+    #[error(
+        "the weights `{}` are NaN or infinite: {}; --allow-nan uses them as they are",
+        .path.display(),
+        counts(.tensors)
+    )]
+    FileNotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The parameters, and how many of their values are not finite.
+        tensors: Vec<(String, usize)>,
+    },
     /// Not a trained model.
     #[error("`{}` is no trained model: {message}", .path.display())]
     NoModel {
@@ -286,5 +298,18 @@ fn seen_from(path: &Path) -> String {
     match std::env::current_dir() {
         Ok(here) if path.is_relative() => format!(" (seen from `{}`)", here.display()),
         _ => String::new(),
+    }
+}
+
+/// The first of the parameters with their counts.
+fn counts(tensors: &[(String, usize)]) -> String {
+    const MOST: usize = 5;
+    let first = tensors.iter().take(MOST);
+    let first: Vec<_> = first
+        .map(|(name, count)| format!("{count} in {name}"))
+        .collect();
+    match tensors.len().saturating_sub(MOST) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
 }

@@ -96,7 +96,7 @@ mod wait;
 mod weights;
 
 pub use batch::cross_entropy;
-pub use classifier::{Baseline, Classifier, Cost};
+pub use classifier::{Baseline, Classifier, Cost, Start};
 pub use confusion::Confusion;
 #[cfg(feature = "remote")]
 pub use device::TOKEN;

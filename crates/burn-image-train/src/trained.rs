@@ -3,8 +3,11 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use crate::{
-    classifier::Classifier, error::TrainError, recipe::Recipe, run_dir::RunDir,
-    weights::load_weights,
+    classifier::Classifier,
+    error::TrainError,
+    recipe::Recipe,
+    run_dir::RunDir,
+    weights::{check_finite, load_weights},
 };
 
 /// A network with the weights of a run, and what is needed to show it images as in training.
@@ -31,14 +34,31 @@ impl<C: Classifier> TrainedModel<C> {
     /// # Errors
     ///
     /// [`TrainError::NoModel`] if there is no run, [`TrainError::Weights`] if the weights are
-    /// damaged or of another network.
+    /// damaged or of another network, [`TrainError::FileNotFinite`] if some are NaN or infinite.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, TrainError> {
+        Self::load_with(path, false, device)
+    }
+
+    /// As [`load`](Self::load), also with weights that are not finite if `allow_nan`.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_with(
+        path: impl AsRef<Path>,
+        allow_nan: bool,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         let (run, weights) = find(path.as_ref())?;
         let recipe = Recipe::<C>::load(run.config())?;
         let classes = run.read_classes()?;
         let model = recipe.model.init(classes.len(), device)?;
+        let model = load_weights(model, &weights)?;
+        if !allow_nan {
+            check_finite(&model, &weights)?;
+        }
         Ok(Self {
-            model: load_weights(model, &weights)?,
+            model,
             classes,
             recipe,
             weights,

@@ -14,6 +14,7 @@ use burn_pack::{Tensor as PackedTensor, Writer};
 
 use crate::{
     error::TrainError,
+    paths::Place,
     text::{first_line, panic_message},
 };
 
@@ -100,5 +101,46 @@ pub(crate) fn load_weights<M: Module>(model: M, path: &Path) -> Result<M, TrainE
             "it is damaged ({})",
             first_line(panic_message(&*panic))
         ))),
+    }
+}
+
+/// Refuses weights that are NaN or infinite.
+pub(crate) fn check_finite<M: Module>(model: &M, path: &Path) -> Result<(), TrainError> {
+    let mut counts = NotFinite::default();
+    model.visit(&mut counts);
+    if counts.found.is_empty() {
+        return Ok(());
+    }
+    Err(TrainError::FileNotFinite {
+        path: path.to_path_buf(),
+        tensors: counts.found,
+    })
+}
+
+/// The paths of parameters that have values that are no finite numbers, and how many.
+#[derive(Default)]
+struct NotFinite {
+    place: Place,
+    found: Vec<(String, usize)>,
+}
+
+impl ModuleVisitor for NotFinite {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.place.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let data = param.val().into_data();
+        let count = data
+            .iter::<f32>()
+            .filter(|value| !value.is_finite())
+            .count();
+        if count > 0 {
+            self.found.push((self.place.path(), count));
+        }
     }
 }

@@ -414,3 +414,31 @@ fn files_that_cannot_be_written_or_are_of_no_network_are_errors() {
     let error = Checkpoint::open("nowhere.pth").unwrap_err().to_string();
     assert!(error.starts_with("cannot open `nowhere.pth`"), "{error}");
 }
+
+/// Whoever may read one may read the other, and the system's reason is said once.
+#[cfg(unix)]
+#[test]
+fn files_are_written_as_others_are() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    let config = narrow(Arch::OctResNet20, 0.5);
+    let model = config.init(&Device::default());
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    let other = folder.path().join("other");
+    fs::write(&other, "").unwrap();
+    for name in ["model.bpk", "model.safetensors"] {
+        let path = folder.path().join(name);
+        model.save_weights(&config, &path, false).unwrap();
+        assert_eq!(mode(&path), mode(&other), "{name}");
+        let error = model.save_weights(&config, other.join(name), false);
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error.matches("os error").count(), 1, "{error}");
+        // The name of a folder.
+        let taken = folder.path().join("taken").join(name);
+        fs::create_dir_all(&taken).unwrap();
+        let error = model.save_weights(&config, &taken, false).unwrap_err();
+        assert!(error.to_string().ends_with("is a directory"), "{error}");
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 4);
+}

@@ -116,6 +116,17 @@ impl NetworkArgs {
     }
 }
 
+/// How weights of other programs are read.
+#[derive(Debug, Args)]
+pub(crate) struct WeightsArgs {
+    /// Which weights to take of a checkpoint with several networks, such as model_ema
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Take weights that are NaN or infinite, too
+    #[arg(long)]
+    pub(crate) allow_nan: bool,
+}
+
 /// What does not change the result.
 #[derive(Debug, Args)]
 pub(crate) struct MachineArgs {

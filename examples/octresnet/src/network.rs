@@ -1,13 +1,13 @@
 //! The networks of `burn-octresnet` as what `burn-image-train` trains: the two know nothing of each
 //! other, and meet here.
 
-use std::path::Path;
+use std::{path::Path, sync::Once};
 
 use burn::tensor::{Device, Tensor};
-use burn_image_train::{Baseline, Classifier, Cost, NetworkError};
+use burn_image_train::{Baseline, Classifier, Cost, NetworkError, Start};
 use burn_octresnet::{
     model::{Alpha, Arch, OctResNet, OctResNetConfig, Stem},
-    weights::Checkpoint,
+    weights::{Checkpoint, WeightsError},
 };
 use serde::{Deserialize, Serialize};
 
@@ -79,14 +79,20 @@ impl Classifier for ModelRecipe {
         move |images| network.forward(images)
     }
 
-    /// PyTorch, safetensors, burnpack, or the folder of a run, also of another α or other classes.
+    /// PyTorch, safetensors, burnpack, or the folder of a run, also of another α, with other classes or
+    /// without a classifier.
     fn init_from(
         &self,
-        checkpoint: &Path,
+        start: Start<'_>,
         classes: usize,
         device: &Device,
     ) -> Result<OctResNet, NetworkError> {
-        Ok(Checkpoint::open(checkpoint)?.load_as(&self.config(classes), device)?)
+        // A run reads its checkpoint twice: before it begins, to learn whether it can, and then.
+        static TOLD: Once = Once::new();
+        let checkpoint = open(start.path, start.key, start.allow_nan)?;
+        let (network, notes) = checkpoint.start(&self.config(classes), device)?;
+        TOLD.call_once(|| notes.iter().for_each(|note| log::warn!("{note}")));
+        Ok(network)
     }
 
     fn validate(&self) -> Result<(), NetworkError> {
@@ -118,6 +124,19 @@ impl Classifier for ModelRecipe {
             arch, alpha, width, ..
         } = self;
         format!("{arch} with α = {alpha}, width {width}")
+    }
+}
+
+/// Opens a checkpoint as the flags say.
+pub(crate) fn open(
+    path: &Path,
+    key: Option<&str>,
+    allow_nan: bool,
+) -> Result<Checkpoint, WeightsError> {
+    let checkpoint = Checkpoint::open(path)?.with_nan(allow_nan);
+    match key {
+        Some(key) => checkpoint.with_key(key),
+        None => Ok(checkpoint),
     }
 }
 

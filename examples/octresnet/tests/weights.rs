@@ -2,9 +2,14 @@
 
 mod common;
 
-use std::{fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use common::*;
+use serde_json::{Value, json};
 
 fn fixture(name: &str) -> String {
     let fixtures = workspace().join("crates/burn-octresnet/tests/fixtures/weights");
@@ -134,4 +139,150 @@ fn the_recipe_for_fine_tuning_learns_on_a_frozen_stem() {
     ] {
         assert!(!same(&format!("{name}.weight")), "{name} has not learned");
     }
+}
+
+/// A file of the small vanilla network, whose tensors `change` has renamed, left out or given other values.
+fn changed(path: &Path, mut change: impl FnMut(&str, &mut Vec<u8>) -> Vec<String>) {
+    let original = PathBuf::from(fixture("vanilla.safetensors"));
+    let content = fs::read(&original).unwrap();
+    let length = u64::from_le_bytes(content[..8].try_into().unwrap()) as usize;
+    let header: BTreeMap<String, Value> = serde_json::from_slice(&content[8..8 + length]).unwrap();
+    let (mut entries, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, mut bytes) in tensors(&original) {
+        for renamed in change(&name, &mut bytes) {
+            let (start, end) = (data.len(), data.len() + bytes.len());
+            data.extend(&bytes);
+            let (dtype, shape) = (&header[&name]["dtype"], &header[&name]["shape"]);
+            let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]});
+            entries.insert(renamed, entry);
+        }
+    }
+    let mut header = Value::Object(entries).to_string();
+    header += &" ".repeat(header.len().next_multiple_of(8) - header.len());
+    let length = (header.len() as u64).to_le_bytes();
+    fs::write(path, [&length[..], header.as_bytes(), &data].concat()).unwrap();
+}
+
+const NARROW: &str = "--width 0.03125 --epochs 1 --alpha 0";
+
+#[test]
+fn weights_that_are_no_numbers_are_errors_unless_allowed() {
+    let place = Workplace::new();
+    changed(&place.path("nan.safetensors"), |name, bytes| {
+        if name == "layer1.0.conv2.weight" {
+            bytes[..8]
+                .copy_from_slice(&[f32::NAN.to_le_bytes(), f32::INFINITY.to_le_bytes()].concat());
+        }
+        vec![name.into()]
+    });
+    let command = |line: &str| run(&mut place.octresnet(line));
+    let parts = [
+        "nan.safetensors",
+        "2 in layer1.0.conv2.weight",
+        "--allow-nan",
+    ];
+    command("convert nan.safetensors out.bpk").error(1, &parts);
+    command("export nan.safetensors out.safetensors").error(1, &parts);
+    place
+        .train("run", &format!("{NARROW} --init nan.safetensors"))
+        .error(1, &parts);
+    assert!(!place.path("out.bpk").exists() && !place.path("run").exists());
+    command("convert nan.safetensors out.bpk --allow-nan --classes 3").good();
+    command("export nan.safetensors out.safetensors --allow-nan").good();
+
+    // The weights of a run, which another program may have written.
+    place.train("run", NARROW).good();
+    fs::copy(place.path("out.bpk"), place.path("run/best.bpk")).unwrap();
+    let parts = ["best.bpk", "2 in layer1.0.conv2", "--allow-nan"];
+    for line in [
+        "evaluate run",
+        "predict run images/val",
+        "inspect run images/val/sky --output seen",
+        "report run",
+    ] {
+        let line = match line.contains("images/val/sky") {
+            true => {
+                let sky = place.path("images/val/sky");
+                let image = format!("images/val/sky/{}", names(&sky)[0]);
+                line.replace("images/val/sky", &image)
+            }
+            false => line.to_string(),
+        };
+        command(&line).error(1, &parts);
+    }
+    command("evaluate run --allow-nan").good();
+    command("predict run images/val --allow-nan").good();
+    // It is the flag that lets it begin, and the loss that ends it.
+    let started = place.train(
+        "broken",
+        &format!("{NARROW} --init nan.safetensors --allow-nan"),
+    );
+    started.error(1, &["NaN"]);
+}
+
+#[test]
+fn one_of_several_networks_is_chosen_by_its_key() {
+    let place = Workplace::new();
+    changed(&place.path("two.safetensors"), |name, _| {
+        vec![format!("one.{name}"), format!("two.module.{name}")]
+    });
+    changed(&place.path("ema.safetensors"), |name, _| {
+        vec![format!("model.{name}"), format!("model_ema.module.{name}")]
+    });
+    let command = |line: &str| run(&mut place.octresnet(line));
+    let both = ["`one`", "`two.module`", "--key"];
+    command("convert two.safetensors out.bpk").error(1, &both);
+    command("export two.safetensors out.safetensors").error(1, &both);
+    place
+        .train("run", &format!("{NARROW} --init two.safetensors"))
+        .error(1, &both);
+    command("convert two.safetensors out.bpk --key three").error(1, &["`three`", "`one`"]);
+    command("convert two.safetensors out.bpk --key two").good();
+    command("export two.safetensors out.safetensors --key one").good();
+    place
+        .train("run", &format!("{NARROW} --init two.safetensors --key one"))
+        .good();
+    let config = fs::read_to_string(place.path("run/config.json")).unwrap();
+    assert!(config.contains("\"init_key\": \"one\""), "{config}");
+
+    let taken = command("convert ema.safetensors out.bpk").good().stderr;
+    assert!(
+        taken.contains("`model`") && taken.contains("`model_ema.module`"),
+        "{taken}"
+    );
+    assert_eq!(taken.lines().count(), 1, "{taken}");
+}
+
+#[test]
+fn a_backbone_starts_a_run_with_a_new_classifier() {
+    let place = Workplace::new();
+    changed(&place.path("backbone.safetensors"), |name, _| {
+        match name.starts_with("fc.") {
+            true => Vec::new(),
+            false => vec![format!("module.{name}")],
+        }
+    });
+    let line = format!("{NARROW} --init backbone.safetensors");
+    let said = place.train("run", &line).good().stderr;
+    let new = said.matches("classifier for 3 classes is new").count();
+    assert_eq!(new, 1, "{said}");
+    let parts = [
+        "backbone.safetensors",
+        "no classifier (fc.weight, fc.bias)",
+        "--init",
+    ];
+    for line in [
+        "convert backbone.safetensors out.bpk",
+        "convert backbone.safetensors out.bpk --classes 3",
+        "export backbone.safetensors out.safetensors",
+    ] {
+        run(&mut place.octresnet(line)).error(1, &parts);
+    }
+    // A run's own weights have one.
+    fs::copy(
+        place.path("backbone.safetensors"),
+        place.path("run/best.bpk"),
+    )
+    .unwrap();
+    run(&mut place.octresnet("evaluate run")).error(1, &["best.bpk"]);
 }

@@ -41,6 +41,10 @@ pub struct Recipe<C> {
     /// Checkpoint whose weights the run starts from instead of random ones. What may be one is for
     /// the network to say.
     pub init: Option<PathBuf>,
+    /// Which weights to take of a checkpoint that has several networks.
+    pub init_key: Option<String>,
+    /// Whether the checkpoint's weights may be NaN or infinite.
+    pub init_allow_nan: bool,
     /// The images and what is done to them.
     pub data: DataRecipe,
     /// How gradients become steps.
@@ -242,6 +246,8 @@ impl<C: Classifier> Recipe<C> {
             epochs: 1,
             checkpoint_every: None,
             on_nan: OnNan::Stop,
+            // Where a run has begun, its checkpoint is read no more.
+            init_allow_nan: false,
             device: Devices::default(),
             strategy: Strategy::default(),
             output: None,
@@ -270,6 +276,8 @@ impl<C: Classifier> Default for Recipe<C> {
             expected: String::new(),
             model: C::default(),
             init: None,
+            init_key: None,
+            init_allow_nan: false,
             data: DataRecipe::default(),
             optimizer: OptimizerConfig::Sgd {
                 lr: 0.02,

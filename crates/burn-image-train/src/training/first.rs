@@ -2,7 +2,12 @@
 
 use burn::tensor::Device;
 
-use crate::{classifier::Classifier, error::TrainError, recipe::Recipe, weights};
+use crate::{
+    classifier::{Classifier, Start},
+    error::TrainError,
+    recipe::Recipe,
+    weights,
+};
 
 /// The network with its first weights, which follow from the recipe's seed.
 pub(super) fn random<C: Classifier>(
@@ -25,6 +30,11 @@ pub(super) fn first<C: Classifier>(
         return random(recipe, classes, device);
     };
     device.seed(recipe.seed);
-    let network = recipe.model.init_from(path, classes, device)?;
+    let start = Start {
+        path,
+        key: recipe.init_key.as_deref(),
+        allow_nan: recipe.init_allow_nan,
+    };
+    let network = recipe.model.init_from(start, classes, device)?;
     Ok(weights::number(network))
 }

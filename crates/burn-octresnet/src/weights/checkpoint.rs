@@ -14,43 +14,42 @@ use burn::{
 };
 use safetensors::{Dtype, SafeTensors};
 
-use super::{Format, Layout, Mismatches, WeightsError, WrongTensor, layout::transpose, parameters};
+use super::{
+    Format, LARGEST_EXPANSION, Layout, WeightsError, archive,
+    error::{list, shortened},
+    layout::transpose,
+    nest::{Fit, Nest, preferred},
+};
 use crate::model::{OctResNet, OctResNetConfig};
-
-/// A file may claim to unfold to this many times its own size, as compressed archives and tensors
-/// that repeat their elements do, and not to more.
-const LARGEST_EXPANSION: u64 = 8;
-
-/// Prefixes that wrappers of networks put before every name.
-const PREFIXES: [&str; 3] = ["module.", "model.", "_orig_mod."];
-
-/// Keys under which training scripts save the weights, beside other things.
-const WRAPPERS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
 
 /// The opened checkpoint of a network, of which nothing but the names and shapes of its tensors has
 /// been read.
 ///
 /// Checkpoints are untrusted: whatever the file holds, every function returns a network or an
-/// error. No code from a file is ever run. Memory stays in proportion to the file's size, except for a
-/// PyTorch archive whose compressed `data.pkl` inflates to many values: its limit is 100 MiB of pickle.
+/// error. No code from a file is ever run, and memory stays in proportion to the file's size.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
     format: Format,
-    layout: Layout,
-    tensors: BTreeMap<String, PackTensor>,
+    /// One at least.
+    nests: Vec<Nest>,
+    /// Tensors in none of them.
+    beside: Vec<String>,
+    allow_nan: bool,
 }
 
 impl Checkpoint {
     /// Opens a PyTorch (`.pth`, `.pt`), safetensors or burnpack file, whatever its name, or the best
     /// or else the last weights in the folder of a run.
     ///
-    /// A surrounding `state_dict` and leading `module.` are removed from the names.
+    /// Programs save weights under keys, beside other things, and wrap networks in modules: whatever
+    /// stands before the names is removed. Where a file has several networks, that is taken which
+    /// fits what is asked for; of several that do, one that is no average. [`Self::with_key`] chooses.
     ///
     /// # Errors
     ///
-    /// [`WeightsError::Io`], [`WeightsError::Format`] for any other file, and
-    /// [`WeightsError::Damaged`].
+    /// [`WeightsError::Io`], [`WeightsError::Format`] for any other file, [`WeightsError::Foreign`] for
+    /// the weights of networks that are known to be others, and [`WeightsError::Damaged`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = &weights_in(path.as_ref());
         let format = Format::detect(path)?;
@@ -69,13 +68,47 @@ impl Checkpoint {
                 ),
             });
         }
-        let tensors = bare_names(tensors);
+        let nests = Nest::all(&tensors);
+        if nests.iter().all(Nest::is_foreign) {
+            return Err(WeightsError::Foreign { path: path.into() });
+        }
+        let outside = |name: &&String| !nests.iter().any(|nest| nest.is_around(name));
         Ok(Self {
-            layout: Layout::of(tensors.keys().map(String::as_str)),
+            beside: tensors.keys().filter(outside).cloned().collect(),
             path: path.into(),
             format,
-            tensors,
+            nests,
+            allow_nan: false,
         })
+    }
+
+    /// Takes the weights under this key, such as `model_ema`, or the first part of a longer one.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::Key`] with the keys that there are.
+    pub fn with_key(mut self, key: &str) -> Result<Self, WeightsError> {
+        let key = key.trim_end_matches('.');
+        let names = self.nest_names();
+        let exact = self.nests.iter().any(|nest| nest.key == key);
+        self.nests.retain(|nest| match nest.key.strip_prefix(key) {
+            Some("") => true,
+            Some(rest) => !exact && rest.starts_with('.'),
+            None => false,
+        });
+        match self.nests.is_empty() {
+            false => Ok(self),
+            true => Err(WeightsError::Key {
+                path: self.path,
+                key: shortened(key),
+                nests: names,
+            }),
+        }
+    }
+
+    /// Loads weights that are NaN or infinite, too.
+    pub fn with_nan(self, allow_nan: bool) -> Self {
+        Self { allow_nan, ..self }
     }
 
     /// The file.
@@ -90,83 +123,68 @@ impl Checkpoint {
 
     /// How its tensors are called.
     pub fn layout(&self) -> Layout {
-        self.layout
+        let raw = self.nests.iter().find(|nest| !nest.is_average());
+        raw.unwrap_or(&self.nests[0]).layout
     }
 
-    /// The shape of a tensor by the path of the parameter, if there is such a tensor.
-    pub(super) fn shape(&self, path: &str) -> Option<Vec<usize>> {
-        let tensor = self.tensors.get(&self.layout.name(path))?;
-        Some(self.layout.shape(&tensor.shape))
+    pub(super) fn nests(&self) -> &[Nest] {
+        &self.nests
     }
 
-    /// The number of tensors.
-    pub(super) fn count(&self) -> usize {
-        self.tensors.len()
+    /// The keys of all nests, in words.
+    pub(super) fn nest_names(&self) -> String {
+        let names: Vec<_> = self.nests.iter().map(Nest::name).collect();
+        list(&names, 10)
     }
 
-    /// The number of trained parameters.
-    pub(super) fn count_parameters(&self) -> u64 {
-        let tensors = self.tensors.iter();
-        let trained = tensors.filter(|(name, _)| !name.contains(".running_"));
-        trained
-            .map(|(_, tensor)| tensor.shape.num_elements() as u64)
-            .sum()
+    /// The one of those that fit that is to be taken.
+    pub(super) fn choose<'a, T>(
+        &'a self,
+        fitting: Vec<T>,
+        nest: impl Fn(&T) -> &'a Nest,
+    ) -> Result<T, WeightsError> {
+        let mut preferred = preferred(fitting, &nest);
+        match (preferred.pop(), preferred.is_empty()) {
+            (Some(one), true) => Ok(one),
+            (last, _) => {
+                let all = preferred.iter().chain(&last);
+                let names: Vec<_> = all.map(|fit| nest(fit).name()).collect();
+                Err(WeightsError::Ambiguous {
+                    path: self.path.clone(),
+                    nests: list(&names, 10),
+                })
+            }
+        }
+    }
+
+    /// That all is there but the classifier of this network.
+    pub(super) fn lacks_classifier(&self, config: &OctResNetConfig) -> WeightsError {
+        let OctResNetConfig {
+            arch, alpha, width, ..
+        } = config;
+        WeightsError::Classifier {
+            path: self.path.clone(),
+            network: format!("{arch} (alpha {alpha}, width {width})"),
+        }
     }
 
     /// Builds a network with the weights of the checkpoint, in single precision.
     ///
+    /// Tensors that the network has no place for are left out, and a warning names them, unless they
+    /// are of layers within it: then the checkpoint is of another network.
+    ///
     /// # Errors
     ///
     /// [`WeightsError::Mismatch`] with everything that is missing, unexpected or of the wrong
-    /// shape; [`WeightsError::Damaged`] if a tensor cannot be read.
+    /// shape; [`WeightsError::NotFinite`]; [`WeightsError::Ambiguous`] if several networks in the file
+    /// fit; [`WeightsError::Damaged`] if a tensor cannot be read.
     pub fn load(
         &self,
         config: &OctResNetConfig,
         device: &Device,
     ) -> Result<OctResNet, WeightsError> {
-        let mut model = config.try_init(device)?;
-        let mut mismatches = Mismatches::default();
-        let mut unexpected = self.tensors.clone();
-        let mut fitting = Vec::new();
-        for (path, shape) in parameters(&model) {
-            let name = self.layout.name(&path);
-            let Some(tensor) = unexpected.remove(&name) else {
-                mismatches.missing.push(name);
-                continue;
-            };
-            let expected = self.layout.shape(&shape);
-            if tensor.shape[..] == expected && tensor.dtype.is_float() {
-                fitting.push((path, tensor));
-            } else {
-                mismatches.wrong.push(WrongTensor {
-                    name,
-                    expected,
-                    found: tensor.shape.to_vec(),
-                    dtype: format!("{:?}", tensor.dtype),
-                });
-            }
-        }
-        mismatches.unexpected = unexpected.into_keys().collect();
-        if !mismatches.is_empty() {
-            return Err(WeightsError::Mismatch {
-                path: self.path.clone(),
-                network: describe(config),
-                mismatches: Box::new(mismatches),
-            });
-        }
-        // All data is drawn before the network is touched, since Burn ends the process if a
-        // panic comes in the middle of that.
-        let tensors = contained(&self.path, || {
-            let tensors = fitting.into_iter();
-            let tensors = tensors.map(|(path, tensor)| self.read(path, tensor));
-            tensors.collect::<Result<Vec<_>, String>>()
-        })?;
-        let applied = model.apply(tensors, None, None, true);
-        if applied.errors.is_empty() && applied.missing.is_empty() {
-            return Ok(model);
-        }
-        let errors: Vec<_> = applied.errors.iter().map(ToString::to_string).collect();
-        Err(self.damaged(errors.join(", ")))
+        let loaded = self.read_network(|_| config.clone(), false, device)?;
+        Ok(loaded.warn().model)
     }
 
     /// Builds a network with the weights of the checkpoint, which may be of the same network at
@@ -175,48 +193,194 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// As [`Checkpoint::load`].
+    /// As [`Checkpoint::load`], and [`WeightsError::Classifier`] for weights without one.
     pub fn load_as(
         &self,
         target: &OctResNetConfig,
         device: &Device,
     ) -> Result<OctResNet, WeightsError> {
-        let mut source = OctResNetConfig {
-            alpha: self.alpha(target.arch),
-            num_classes: self.num_classes().unwrap_or(target.num_classes),
-            ..target.clone()
-        };
-        let mut model = self.load(&source, device)?;
-        if source.num_classes != target.num_classes {
+        let loaded = self.read_network(|nest| nest.as_it_is(target), false, device)?;
+        loaded.warn().into(target, device).map(|(model, _)| model)
+    }
+
+    /// As [`Checkpoint::load_as`], for training: also from weights without a classifier, which then is
+    /// new and random. Returns with the network what is worth knowing of it, a line each.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::load`].
+    pub fn start(
+        &self,
+        target: &OctResNetConfig,
+        device: &Device,
+    ) -> Result<(OctResNet, Vec<String>), WeightsError> {
+        let loaded = self.read_network(|nest| nest.as_it_is(target), true, device)?;
+        loaded.into(target, device)
+    }
+
+    /// Reads the network that fits best, of the configuration that `config` gives a nest.
+    fn read_network(
+        &self,
+        config: impl Fn(&Nest) -> OctResNetConfig,
+        without_classifier: bool,
+        device: &Device,
+    ) -> Result<Loaded, WeightsError> {
+        let mut tried = Vec::new();
+        for nest in &self.nests {
+            let config = config(nest);
+            let fit = nest.fit(&config)?;
+            tried.push((nest, config, fit));
+        }
+        let fits =
+            |fit: &Fit| fit.mismatches.is_empty() || without_classifier && fit.lacks_classifier();
+        let (fitting, mut others): (Vec<_>, Vec<_>) =
+            tried.into_iter().partition(|(_, _, fit)| fits(fit));
+        if fitting.is_empty() {
+            others.sort_by_key(|(_, _, fit)| fit.mismatches.count());
+            let (_, config, fit) = others.swap_remove(0);
+            return Err(match fit.lacks_classifier() {
+                true => self.lacks_classifier(&config),
+                false => WeightsError::Mismatch {
+                    path: self.path.clone(),
+                    network: describe(&config),
+                    mismatches: Box::new(fit.mismatches),
+                    nests: match self.nests.len() {
+                        1 => String::new(),
+                        _ => format!("; the file has networks under {}", self.nest_names()),
+                    },
+                },
+            });
+        }
+        let (nest, config, fit) = self.choose(fitting, |(nest, _, _)| nest)?;
+        let mut notes = Vec::new();
+        if self.nests.len() > 1 {
+            let (taken, all) = (nest.name(), self.nest_names());
+            notes.push(format!(
+                "took the weights under {taken}, of those under {all}: --key takes others"
+            ));
+        }
+        let ignored: Vec<_> = fit.ignored.iter().chain(&self.beside).cloned().collect();
+        if !ignored.is_empty() {
+            notes.push(format!(
+                "{} tensors of `{}` are no part of the network and left out: {}",
+                ignored.len(),
+                self.path.display(),
+                list(&ignored, 5)
+            ));
+        }
+        let has_classifier = fit.mismatches.is_empty();
+        let model = self.fill(&config, nest, fit, device)?;
+        Ok(Loaded {
+            model,
+            config,
+            has_classifier,
+            notes,
+        })
+    }
+
+    fn fill(
+        &self,
+        config: &OctResNetConfig,
+        nest: &Nest,
+        fit: Fit<'_>,
+        device: &Device,
+    ) -> Result<OctResNet, WeightsError> {
+        let mut model = config.try_init(device)?;
+        // All data is drawn before the network is touched, since Burn ends the process if a
+        // panic comes in the middle of that.
+        let mut not_finite = Vec::new();
+        let tensors = contained(&self.path, || {
+            let tensors = fit.fitting.into_iter().map(|(path, tensor)| {
+                let (tensor, count) = read_tensor(nest.layout, path, tensor.clone())?;
+                if count > 0 {
+                    not_finite.push((nest.layout.name(&tensor.name), count));
+                }
+                Ok(tensor)
+            });
+            tensors.collect::<Result<Vec<_>, String>>()
+        })?;
+        if !not_finite.is_empty() && !self.allow_nan {
+            return Err(WeightsError::NotFinite {
+                path: self.path.clone(),
+                tensors: not_finite,
+            });
+        }
+        let missing = fit.mismatches.missing.len();
+        let applied = model.apply(tensors, None, None, true);
+        if applied.errors.is_empty() && applied.missing.len() == missing {
+            return Ok(model);
+        }
+        let errors: Vec<_> = applied.errors.iter().map(ToString::to_string).collect();
+        Err(WeightsError::Damaged {
+            path: self.path.clone(),
+            message: one_line(&errors.join(", ")),
+        })
+    }
+}
+
+/// A network with the weights of a nest.
+struct Loaded {
+    model: OctResNet,
+    config: OctResNetConfig,
+    has_classifier: bool,
+    notes: Vec<String>,
+}
+
+impl Loaded {
+    fn warn(self) -> Self {
+        self.notes.iter().for_each(|note| log::warn!("{note}"));
+        self
+    }
+
+    /// The network that it is to become, and what is worth knowing of it.
+    fn into(
+        self,
+        target: &OctResNetConfig,
+        device: &Device,
+    ) -> Result<(OctResNet, Vec<String>), WeightsError> {
+        let Self {
+            mut model,
+            mut config,
+            has_classifier,
+            mut notes,
+        } = self;
+        if config.num_classes != target.num_classes {
             log::info!("a new classifier for {} classes", target.num_classes);
             model = model.with_classes(target.num_classes)?;
-            source.num_classes = target.num_classes;
+            config.num_classes = target.num_classes;
         }
-        if source.alpha != target.alpha {
-            log::info!("from alpha {} to {}", source.alpha, target.alpha);
-            model = model.with_alpha(&source, target.alpha, device)?;
+        if !has_classifier {
+            notes.push(format!(
+                "the classifier for {} classes is new and random: there is none in the checkpoint",
+                target.num_classes
+            ));
         }
-        Ok(model)
+        if config.alpha != target.alpha {
+            log::info!("from alpha {} to {}", config.alpha, target.alpha);
+            model = model.with_alpha(&config, target.alpha, device)?;
+        }
+        Ok((model, notes))
     }
+}
 
-    /// Reads a tensor, in single precision and as the network has it.
-    fn read(&self, path: String, tensor: PackTensor) -> Result<PackTensor, String> {
-        let id = tensor.param_id;
-        let data = bridge::into_data(tensor).map_err(|error| error.to_string())?;
-        let data = data.convert_dtype(DType::F32);
-        let data = match (self.layout, data.shape().len()) {
-            (Layout::Octave | Layout::Vanilla, 2) => transpose(data),
-            _ => data,
-        };
-        Ok(bridge::from_data(data, path, id))
-    }
-
-    fn damaged(&self, message: String) -> WeightsError {
-        WeightsError::Damaged {
-            path: self.path.clone(),
-            message: one_line(&message),
-        }
-    }
+/// Reads a tensor, in single precision and as the network has it, and counts what is NaN or infinite.
+fn read_tensor(
+    layout: Layout,
+    path: String,
+    tensor: PackTensor,
+) -> Result<(PackTensor, usize), String> {
+    let id = tensor.param_id;
+    let data = bridge::into_data(tensor).map_err(|error| error.to_string())?;
+    let data = data.convert_dtype(DType::F32);
+    let not_finite = data
+        .iter::<f32>()
+        .filter(|value| !value.is_finite())
+        .count();
+    let data = match (layout, data.shape().len()) {
+        (Layout::Octave | Layout::Vanilla, 2) => transpose(data),
+        _ => data,
+    };
+    Ok((bridge::from_data(data, path, id), not_finite))
 }
 
 /// A network in words.
@@ -262,7 +426,10 @@ fn read(path: &Path, format: Format) -> Result<BTreeMap<String, PackTensor>, Str
         tensors.cloned().map_err(|error| error.to_string())
     }
     match format {
-        Format::PyTorch => tensors(PytorchStore::from_file(path).map_indices_contiguous(false)),
+        Format::PyTorch => {
+            archive::inspect(path)?;
+            tensors(PytorchStore::from_file(path).map_indices_contiguous(false))
+        }
         Format::Burnpack => tensors(BurnpackStore::from_file(path).auto_extension(false)),
         Format::Safetensors => safetensors(&fs::read(path).map_err(|error| error.to_string())?),
     }
@@ -287,44 +454,6 @@ fn safetensors(bytes: &[u8]) -> Result<BTreeMap<String, PackTensor>, String> {
         Ok((name.into(), tensor))
     });
     tensors.collect()
-}
-
-/// Removes what surrounds the names, and what is no parameter.
-fn bare_names(tensors: BTreeMap<String, PackTensor>) -> BTreeMap<String, PackTensor> {
-    let wrapper = WRAPPERS.into_iter().find(|wrapper| {
-        let inside = |name: &String| name.starts_with(wrapper);
-        tensors.keys().any(inside)
-    });
-    let inside = tensors
-        .into_iter()
-        .filter_map(|(name, tensor)| match wrapper {
-            None => Some((name, tensor)),
-            Some(wrapper) => Some((name.strip_prefix(wrapper)?.into(), tensor)),
-        });
-    let mut tensors: BTreeMap<String, PackTensor> = inside
-        .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
-        .map(|(name, tensor)| (without_variants(name), tensor))
-        .collect();
-    while let Some(prefix) = PREFIXES.into_iter().find(|prefix| {
-        let has = |name: &String| name.starts_with(prefix);
-        !tensors.is_empty() && tensors.keys().all(has)
-    }) {
-        let bare = tensors.into_iter();
-        tensors = bare
-            .map(|(name, tensor)| (name[prefix.len()..].to_string(), tensor))
-            .collect();
-    }
-    tensors
-}
-
-/// Burn's path of a parameter without the variants of enums, which no other format has.
-fn without_variants(name: String) -> String {
-    if !name.contains(char::is_uppercase) {
-        return name;
-    }
-    let modules = name.split('.');
-    let modules = modules.filter(|module| !module.starts_with(char::is_uppercase));
-    modules.collect::<Vec<_>>().join(".")
 }
 
 /// A message of a library as one line of bounded length.

@@ -1,44 +1,69 @@
 //! Telling a network from the names and shapes of its weights.
 
-use std::collections::BTreeMap;
-
-use burn::tensor::Device;
-
-use super::{Checkpoint, WeightsError, parameters};
+use super::{Checkpoint, WeightsError, nest::Nest};
 use crate::model::{Alpha, Arch, OctResNetConfig, Stem};
 
 /// What claims to be wider than this many times the original is no network to be built on a guess.
 const WIDEST: f64 = 16.0;
 
 impl Checkpoint {
-    /// Finds the registered network whose parameters have exactly the names and shapes of the
-    /// checkpoint's tensors.
+    /// Finds the registered network whose parameters all are tensors of the checkpoint, and which
+    /// has the most.
     ///
     /// Where several values of α cut all channels in the same way, it is a round one.
     ///
     /// # Errors
     ///
-    /// [`WeightsError::UnknownNetwork`] if there is none.
+    /// [`WeightsError::UnknownNetwork`] if there is none, [`WeightsError::Classifier`] if one lacks
+    /// nothing but that, [`WeightsError::Ambiguous`] if there are several.
     pub fn detect(&self) -> Result<OctResNetConfig, WeightsError> {
-        let candidates = Arch::ALL.into_iter().flat_map(|arch| self.candidates(arch));
-        let mut candidates: Vec<_> = candidates.collect();
-        // A narrower MobileNet may be another one at its full width.
-        candidates.sort_by_key(|config| config.width != 1.0);
-        (candidates.into_iter())
-            .find(|config| self.fits(config))
-            .ok_or_else(|| WeightsError::UnknownNetwork {
-                path: self.path().into(),
-            })
+        let found = self.nests().iter();
+        let found = found.filter_map(|nest| Some((nest, nest.detect(true)?)));
+        let found: Vec<_> = found.collect();
+        if found.is_empty() {
+            let mut bare = self.nests().iter().filter_map(|nest| nest.detect(false));
+            return Err(match bare.next() {
+                Some(network) => self.lacks_classifier(&network),
+                None => WeightsError::UnknownNetwork {
+                    path: self.path().into(),
+                    nests: self.nest_names(),
+                },
+            });
+        }
+        let (_, config) = self.choose(found, |(nest, _)| nest)?;
+        Ok(config)
     }
 
     /// The network of an architecture that the checkpoint is of, or would be if it were of that
     /// architecture: loading tells what does not fit.
     pub fn detect_as(&self, arch: Arch) -> OctResNetConfig {
-        let candidates = self.candidates(arch);
-        let fitting = candidates.iter().find(|config| self.fits(config));
-        let likely = fitting.or(candidates.first()).cloned();
-        likely.unwrap_or_else(|| {
-            OctResNetConfig::new(arch, self.num_classes().unwrap_or(arch.num_classes()))
+        let candidates = self.nests().iter().flat_map(|nest| {
+            let candidates = nest.candidates(arch).into_iter();
+            candidates.map(move |config| (nest, config))
+        });
+        let candidates: Vec<_> = candidates.collect();
+        let fitting = candidates
+            .iter()
+            .find(|(nest, config)| nest.has(config, true));
+        let likely = fitting.or(candidates.first());
+        let likely = likely.map(|(_, config)| config.clone());
+        likely.unwrap_or_else(|| OctResNetConfig::new(arch, arch.num_classes()))
+    }
+}
+
+impl Nest {
+    /// The registered network that this is of, whose classifier may be left out.
+    fn detect(&self, classifier: bool) -> Option<OctResNetConfig> {
+        let candidates = Arch::ALL.into_iter().flat_map(|arch| self.candidates(arch));
+        let mut candidates: Vec<_> = candidates.collect();
+        // A narrower MobileNet may be another one at its full width.
+        candidates.sort_by_key(|config| config.width != 1.0);
+        let fitting = candidates.into_iter();
+        let fitting = fitting.filter(|config| self.has(config, classifier));
+        // The first of the largest.
+        fitting.reduce(|largest, config| {
+            let larger = params(&config) > params(&largest);
+            if larger { config } else { largest }
         })
     }
 
@@ -46,6 +71,15 @@ impl Checkpoint {
     pub(super) fn num_classes(&self) -> Option<usize> {
         let classes = self.shape("fc.bias")?.first().copied()?;
         (classes > 0).then_some(classes)
+    }
+
+    /// The network at the α and for the number of classes that this has.
+    pub(super) fn as_it_is(&self, config: &OctResNetConfig) -> OctResNetConfig {
+        OctResNetConfig {
+            alpha: self.alpha(config.arch),
+            num_classes: self.num_classes().unwrap_or(config.num_classes),
+            ..config.clone()
+        }
     }
 
     /// The configurations of an architecture that the shapes of a few tensors allow.
@@ -59,9 +93,7 @@ impl Checkpoint {
             (3, false) if arch.has_stem(Stem::Small) => Stem::Small,
             _ => Stem::Imagenet,
         };
-        let Some(num_classes) = self.num_classes() else {
-            return Vec::new();
-        };
+        let num_classes = self.num_classes().unwrap_or(arch.num_classes());
         if channels == 0 || !arch.has_stem(stem) {
             return Vec::new();
         }
@@ -129,19 +161,47 @@ impl Checkpoint {
         widest.unwrap_or_default()
     }
 
-    /// Whether names and shapes are those of the network.
-    fn fits(&self, config: &OctResNetConfig) -> bool {
-        // Counting first: no network is built for a file that cannot be its.
-        if !(config.cost([32, 32])).is_ok_and(|cost| cost.params == self.count_parameters()) {
+    /// Whether all parameters of the network are here.
+    fn has(&self, config: &OctResNetConfig, classifier: bool) -> bool {
+        let config = &OctResNetConfig {
+            // A classifier that is left out need not be large.
+            num_classes: if classifier { config.num_classes } else { 1 },
+            ..config.clone()
+        };
+        // Counting first: no network is built that has more numbers than the file, or other blocks.
+        let room = self.count_numbers().saturating_mul(2);
+        if params(config).is_none_or(|params| params > room) || !self.has_blocks(config) {
             return false;
         }
-        let Ok(model) = config.try_init(&Device::default()) else {
+        let fit = self.fit(config);
+        fit.is_ok_and(|fit| match classifier {
+            true => fit.mismatches.is_empty(),
+            false => fit.lacks_classifier(),
+        })
+    }
+
+    /// Whether there is a kernel for each convolution of the stages.
+    fn has_blocks(&self, config: &OctResNetConfig) -> bool {
+        let Ok(layers) = config.layer_costs([32, 32]) else {
             return false;
         };
-        let parameters: BTreeMap<_, _> = parameters(&model).into_iter().collect();
-        let fits = |(path, shape): (&String, &Vec<usize>)| self.shape(path).as_ref() == Some(shape);
-        parameters.len() == self.count() && parameters.iter().all(fits)
+        let mut convs = layers.iter().filter(|layer| {
+            let name = layer.name.rsplit('.').next().unwrap_or_default();
+            layer.name.starts_with("layer") && name.starts_with("conv")
+        });
+        convs.all(|conv| {
+            let kernels = ["h2h", "l2l", "h2l", "l2h", "weight"];
+            let mut paths = kernels
+                .map(|kernel| format!("{}.{kernel}", conv.name))
+                .into_iter();
+            paths.any(|path| self.tensors.contains_key(&self.layout.name(&path)))
+        })
     }
+}
+
+/// The number of trained parameters.
+fn params(config: &OctResNetConfig) -> Option<u64> {
+    config.cost([32, 32]).ok().map(|cost| cost.params)
 }
 
 fn quad(shape: &[usize]) -> Option<[usize; 4]> {

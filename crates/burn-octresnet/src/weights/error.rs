@@ -35,7 +35,7 @@ pub enum WeightsError {
         message: String,
     },
     /// Tensors of another network.
-    #[error("`{}` does not fit {network}: {mismatches}", .path.display())]
+    #[error("`{}` does not fit {network}: {mismatches}{nests}", .path.display())]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -43,13 +43,80 @@ pub enum WeightsError {
         network: String,
         /// Everything that does not fit.
         mismatches: Box<Mismatches>,
+        /// The end of the message: the keys under which the file has networks, if there are several.
+        nests: String,
     },
     /// Tensors of no registered network.
     #[error(
-        "`{}` holds the weights of no network that is known here: --arch NAME tells what does not fit",
+        "`{}` holds the weights of no network that is known here, under {nests}: --arch NAME tells what does not fit",
         .path.display()
     )]
     UnknownNetwork {
+        /// The file.
+        path: PathBuf,
+        /// The keys that were looked under.
+        nests: String,
+    },
+    /// Several networks that fit.
+    #[error("`{}` has several networks that fit, under {nests}: --key chooses one", .path.display())]
+    Ambiguous {
+        /// The file.
+        path: PathBuf,
+        /// Their keys.
+        nests: String,
+    },
+    /// A key that is not there.
+    #[error("`{}` has no network under `{key}`, but under {nests}", .path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The key that was asked for.
+        key: String,
+        /// The keys that there are.
+        nests: String,
+    },
+    /// A backbone.
+    #[error(
+        "`{}` has no classifier (fc.weight, fc.bias), else it is {network}: train --init gives it a new one",
+        .path.display()
+    )]
+    Classifier {
+        /// The file.
+        path: PathBuf,
+        /// The network.
+        network: String,
+    },
+    /// Numbers that are none.
+    #[error(
+        "`{}` has weights that are NaN or infinite: {}; --allow-nan takes them as they are",
+        .path.display(),
+        counts(.tensors)
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The names of the tensors, and how many of their values are not finite.
+        tensors: Vec<(String, usize)>,
+    },
+    /// Numbers that half precision does not have.
+    #[error(
+        "cannot write `{}` in half precision, which ends at 65504: beyond it are {}; write it in single precision",
+        .path.display(),
+        counts(.tensors)
+    )]
+    Half {
+        /// The file.
+        path: PathBuf,
+        /// The parameters, and how many of their values are too large.
+        tensors: Vec<(String, usize)>,
+    },
+    /// Networks that look alike and are others.
+    #[error(
+        "`{}` is of lxtGH/OctaveConv_pytorch, whose blocks (ocb1, ocb2, ocb3) are wired in another way: \
+         of PyTorch's Oct-ResNets those of d-li14/octconv.pytorch can be read",
+        .path.display()
+    )]
+    Foreign {
         /// The file.
         path: PathBuf,
     },
@@ -122,7 +189,9 @@ impl fmt::Display for WrongTensor {
         } = self;
         write!(
             f,
-            "{name} is {dtype} {found:?}, not a float of {expected:?}"
+            "{} is {dtype} {}, not a float of {expected:?}",
+            shortened(name),
+            shortened(&format!("{found:?}"))
         )
     }
 }
@@ -133,34 +202,83 @@ impl Mismatches {
         self.missing.is_empty() && self.unexpected.is_empty() && self.wrong.is_empty()
     }
 
-    /// Every difference, one a line.
+    /// The number of differences.
+    pub fn count(&self) -> usize {
+        self.missing.len() + self.unexpected.len() + self.wrong.len()
+    }
+
+    /// The differences, one a line, up to some hundreds.
     pub fn lines(&self) -> Vec<String> {
-        let missing = self.missing.iter().map(|name| format!("missing {name}"));
-        let unexpected = (self.unexpected.iter()).map(|name| format!("unexpected {name}"));
+        const MOST: usize = 300;
+        let missing = self.missing.iter();
+        let missing = missing.map(|name| format!("missing {}", shortened(name)));
+        let unexpected = self.unexpected.iter();
+        let unexpected = unexpected.map(|name| format!("unexpected {}", shortened(name)));
         let wrong = self.wrong.iter().map(|tensor| format!("wrong {tensor}"));
-        missing.chain(unexpected).chain(wrong).collect()
+        let lines = missing.chain(unexpected).chain(wrong);
+        let mut lines: Vec<_> = lines.take(MOST).collect();
+        if self.count() > MOST {
+            lines.push(format!("and {} more", self.count() - MOST));
+        }
+        lines
     }
 }
 
 impl fmt::Display for Mismatches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wrong: Vec<_> = self.wrong.iter().map(ToString::to_string).collect();
+        let wrong = self.wrong.iter().take(3).map(ToString::to_string);
+        let wrong: Vec<_> = wrong.collect();
         let kinds = [
-            ("missing", &self.missing),
-            ("unexpected", &self.unexpected),
-            ("wrong", &wrong),
+            ("missing", self.missing.len(), &self.missing),
+            ("unexpected", self.unexpected.len(), &self.unexpected),
+            ("wrong", self.wrong.len(), &wrong),
         ];
-        let parts = kinds.into_iter().filter(|(_, all)| !all.is_empty());
+        let parts = kinds.into_iter().filter(|(_, count, _)| *count > 0);
         let parts: Vec<_> = parts
-            .map(|(kind, all)| {
-                let more = match all.len() {
+            .map(|(kind, count, names)| {
+                let first: Vec<_> = names.iter().take(3).map(|name| shortened(name)).collect();
+                let more = match count {
                     0..=3 => String::new(),
                     count => format!(" and {} more", count - 3),
                 };
-                let first = &all[..all.len().min(3)];
-                format!("{} {kind} ({}{more})", all.len(), first.join(", "))
+                format!("{count} {kind} ({}{more})", first.join(", "))
             })
             .collect();
         f.write_str(&parts.join("; "))
+    }
+}
+
+/// The first of the names, each of bounded length.
+pub(super) fn list(names: &[String], most: usize) -> String {
+    let first: Vec<_> = names
+        .iter()
+        .take(most)
+        .map(|name| shortened(name))
+        .collect();
+    match names.len() {
+        count if count > most => format!("{} and {} more", first.join(", "), count - most),
+        _ => first.join(", "),
+    }
+}
+
+fn counts(tensors: &[(String, usize)]) -> String {
+    let counts = tensors.iter();
+    let counts: Vec<_> = counts
+        .map(|(name, count)| format!("{count} in {}", shortened(name)))
+        .collect();
+    list(&counts, 5)
+}
+
+/// A name as it is said, since those in a file may have any length and any characters.
+pub(super) fn shortened(name: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut plain = name.chars().map(|character| match character.is_control() {
+        true => '\u{fffd}',
+        false => character,
+    });
+    let start: String = plain.by_ref().take(LONGEST).collect();
+    match plain.next() {
+        Some(_) => format!("{start}…"),
+        None => start,
     }
 }

@@ -5,12 +5,15 @@ use burn::{
     tensor::{DType, Shape, TensorData},
 };
 
+/// Blocks of each stage of MobileNet v1.
+const MOBILENET_V1: [usize; 4] = [3, 2, 6, 2];
+
 /// How the tensors of a network are called and laid out in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// Burn's: `layer1.0.conv1.h2h`, `layer1.0.bn1.high.gamma`; linear weights `[in, out]`.
     Burn,
-    /// That of PyTorch implementations of Oct-ResNet: `layer1.0.conv1.conv.conv_h2h.weight`,
+    /// That of <https://github.com/d-li14/octconv.pytorch>: `layer1.0.conv1.conv.conv_h2h.weight`,
     /// `layer1.0.conv1.bn_h.weight`, `layer2.0.downsample.0.conv.conv_h2h.weight`; linear weights
     /// `[out, in]`.
     Octave,
@@ -31,7 +34,9 @@ impl fmt::Display for Layout {
 
 impl Layout {
     /// The layout with this name among a file's tensors.
-    pub(super) fn of<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> Self {
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Self {
+        // What lies beside the stages may be another program's.
+        let mut names = names.filter(|name| name.starts_with("layer"));
         if names.clone().any(|name| name.ends_with(".gamma")) {
             Self::Burn
         } else if names.any(|name| name.contains("conv_h2h.") || name.contains("conv_l2l.")) {
@@ -39,6 +44,35 @@ impl Layout {
         } else {
             Self::Vanilla
         }
+    }
+
+    /// The name by the scheme that all networks share of a tensor that PyTorch's Oct-MobileNet v1
+    /// numbers through: `features.3.1.bn_h.weight` is `layer1.2.conv2.bn_h.weight`.
+    pub(super) fn family_name(name: &str) -> String {
+        let numbered = || {
+            let (block, rest) = name.strip_prefix("features.")?.split_once('.')?;
+            let (layer, rest) = rest.split_once('.')?;
+            let layer = match layer {
+                "0" => 0,
+                "1" => 1,
+                _ => return None,
+            };
+            let mut index = match block.parse::<usize>().ok()?.checked_sub(1) {
+                None => return Some(format!("{}.{rest}", ["conv1", "bn1"][layer])),
+                Some(index) => index,
+            };
+            if !(rest.starts_with("conv.conv_") || rest.starts_with("bn_")) {
+                return None;
+            }
+            for (stage, blocks) in (1..).zip(MOBILENET_V1) {
+                if index < blocks {
+                    return Some(format!("layer{stage}.{index}.conv{}.{rest}", layer + 1));
+                }
+                index -= blocks;
+            }
+            None
+        };
+        numbered().unwrap_or_else(|| name.into())
     }
 
     /// What a parameter of the network (its path without variants of blocks) is called.
@@ -197,6 +231,27 @@ mod tests {
         }
         let low = "layer1.0.bn2.low.gamma";
         assert_eq!(Layout::Octave.name(low), "layer1.0.conv2.bn_l.weight");
+    }
+
+    #[test]
+    fn numbered_names_get_those_of_the_family() {
+        for (numbered, named) in [
+            ("features.0.0.weight", "conv1.weight"),
+            ("features.0.1.running_var", "bn1.running_var"),
+            (
+                "features.1.0.conv.conv_h2h.weight",
+                "layer1.0.conv1.conv.conv_h2h.weight",
+            ),
+            ("features.3.1.bn_l.bias", "layer1.2.conv2.bn_l.bias"),
+            ("features.6.0.bn_h.weight", "layer3.0.conv1.bn_h.weight"),
+            ("features.13.1.bn_h.weight", "layer4.1.conv2.bn_h.weight"),
+            ("features.14.1.bn_h.weight", "features.14.1.bn_h.weight"),
+            ("features.3.2.bn_h.weight", "features.3.2.bn_h.weight"),
+            ("features.2.1.weight", "features.2.1.weight"),
+            ("fc.weight", "fc.weight"),
+        ] {
+            assert_eq!(Layout::family_name(numbered), named);
+        }
     }
 
     #[test]

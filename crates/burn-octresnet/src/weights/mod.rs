@@ -1,7 +1,7 @@
 //! Weights from other programs and to them.
 //!
 //! A [`Checkpoint`] is an opened file: PyTorch's own format, safetensors or burnpack, told by its
-//! content, in the [`Layout`] of Burn, of PyTorch's Oct-ResNets or of vanilla ResNets.
+//! content, in the [`Layout`] of Burn, of d-li14/octconv.pytorch or of vanilla ResNets, under any key.
 //! [`Checkpoint::detect`] finds out of which network it is, [`Checkpoint::load`] builds that,
 //! [`OctResNet::with_alpha`] turns it into the network at another α, and
 //! [`OctResNet::save_weights`] writes it. With the feature `onnx`, `OctResNet::save_onnx` writes it as
@@ -27,15 +27,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod archive;
 mod checkpoint;
 mod convert;
 mod detect;
 mod error;
 mod format;
 mod layout;
+mod nest;
 #[cfg(feature = "onnx")]
 mod onnx;
+mod pickle;
 mod save;
+mod tables;
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -48,6 +52,10 @@ pub use format::Format;
 pub use layout::Layout;
 
 use crate::model::OctResNet;
+
+/// A file may claim to unfold to this many times its own size, as compressed archives and tensors
+/// that repeat their elements do, and not to more.
+const LARGEST_EXPANSION: u64 = 8;
 
 /// Path, without variants of blocks, and shape of every parameter and running statistic.
 fn parameters(model: &OctResNet) -> Vec<(String, Vec<usize>)> {

@@ -1,9 +1,16 @@
-use std::{fs, path::Path};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    path::Path,
+};
 
-use burn::store::{BurnpackStore, ModuleStore, SafetensorsStore};
+use burn::store::{BurnpackStore, ModuleSnapshot, ModuleStore, SafetensorsStore, bridge};
 
 use super::{Format, Layout, WeightsError, layout::Export};
 use crate::model::{OctResNet, OctResNetConfig};
+
+/// The smallest number that half precision rounds to infinity.
+const BEYOND_HALF: f32 = 65_520.0;
 
 impl OctResNet {
     /// Writes the weights, in single or (`half`) half precision.
@@ -15,7 +22,7 @@ impl OctResNet {
     ///
     /// # Errors
     ///
-    /// [`WeightsError::Ending`] for any other ending, [`WeightsError::Io`].
+    /// [`WeightsError::Ending`] for any other ending, [`WeightsError::Half`], [`WeightsError::Io`].
     pub fn save_weights(
         &self,
         config: &OctResNetConfig,
@@ -23,7 +30,14 @@ impl OctResNet {
         half: bool,
     ) -> Result<(), WeightsError> {
         let path = path.as_ref();
-        let written = match Format::of_ending(path)? {
+        let format = Format::of_ending(path)?;
+        let io = |error| WeightsError::io("write", path)(error);
+        // The stores report failures of the system as text, and one of them writes a private file.
+        let permissions = permissions_beside(path).map_err(io)?;
+        if half {
+            self.check_half(path)?;
+        }
+        let written = match format {
             Format::Burnpack => BurnpackStore::from_file(path)
                 .overwrite(true)
                 .with_to_adapter(Export {
@@ -45,15 +59,48 @@ impl OctResNet {
                 .collect_from(self)
                 .map_err(|error| error.to_string()),
         };
-        written.map_err(|message| {
-            // The stores report failures of the system as text.
-            let reason = match fs::metadata(path.parent().unwrap_or(Path::new(""))) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => error,
-                _ => std::io::Error::other(message),
-            };
-            WeightsError::io("write", path)(reason)
-        })
+        written.map_err(|message| io(std::io::Error::other(message)))?;
+        fs::set_permissions(path, permissions).map_err(io)
     }
+}
+
+impl OctResNet {
+    /// Refuses weights that half precision would make infinite.
+    fn check_half(&self, path: &Path) -> Result<(), WeightsError> {
+        let too_large = self
+            .collect(None, None, true)
+            .into_iter()
+            .filter_map(|tensor| {
+                let data = bridge::to_data(&tensor).ok()?;
+                let values = data.iter::<f32>();
+                let count = values
+                    .filter(|value| value.is_finite() && value.abs() >= BEYOND_HALF)
+                    .count();
+                (count > 0).then_some((tensor.name, count))
+            });
+        let too_large: Vec<_> = too_large.collect();
+        match too_large.is_empty() {
+            true => Ok(()),
+            false => Err(WeightsError::Half {
+                path: path.into(),
+                tensors: too_large,
+            }),
+        }
+    }
+}
+
+/// The permissions of a new file in the folder of `path`, by making one.
+fn permissions_beside(path: &Path) -> std::io::Result<fs::Permissions> {
+    if path.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.new", std::process::id()));
+    let probe = path.with_file_name(name);
+    let permissions = File::create(&probe)?.metadata()?.permissions();
+    fs::remove_file(&probe)?;
+    Ok(permissions)
 }
 
 impl Format {

@@ -9,12 +9,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{print, print_json, thousands};
+use crate::{cli::WeightsArgs, network::open};
 
 /// Brings weights into another format, alpha, number of classes or precision.
 ///
 /// Reads PyTorch files, safetensors and burnpack, told by their content, in the layouts of
-/// PyTorch's Oct-ResNets, of torchvision and timm, and of this project. Which network it is follows
-/// from the names and shapes of the tensors. Writes safetensors that PyTorch loads with
+/// d-li14/octconv.pytorch, of torchvision and timm, and of this project, under any key and prefix.
+/// Which network it is follows from the names and shapes of the tensors. Writes safetensors that PyTorch loads with
 /// strict=True, or burnpack.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -41,6 +42,8 @@ pub(crate) struct ConvertArgs {
     /// Save in half precision
     #[arg(long)]
     f16: bool,
+    #[command(flatten)]
+    weights: WeightsArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -63,7 +66,10 @@ pub(super) fn run(arguments: ConvertArgs) -> anyhow::Result<ExitCode> {
     let output = &arguments.output;
     // Before the work, not after it.
     Format::of_ending(output)?;
-    let checkpoint = Checkpoint::open(&arguments.input)?;
+    let checkpoint = {
+        let WeightsArgs { key, allow_nan } = &arguments.weights;
+        open(&arguments.input, key.as_deref(), *allow_nan)?
+    };
     let config = target(&checkpoint, &arguments)?;
     // A device of its own is not worth it: nothing is computed.
     let model = checkpoint.load_as(&config, &Device::default());

@@ -28,6 +28,9 @@ pub(crate) struct EvaluateArgs {
     batch_size: Option<usize>,
     #[command(flatten)]
     machine: MachineArgs,
+    /// Use weights that are NaN or infinite, too
+    #[arg(long)]
+    allow_nan: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -35,7 +38,7 @@ pub(crate) struct EvaluateArgs {
 
 pub(super) fn run(arguments: EvaluateArgs) -> anyhow::Result<ExitCode> {
     let device = arguments.machine.device.unwrap_or_default().open()?;
-    let mut model = TrainedModel::load(&arguments.model, &device)?;
+    let mut model = TrainedModel::load_with(&arguments.model, arguments.allow_nan, &device)?;
     let settings = &mut model.recipe.data;
     settings.batch_size = arguments.batch_size.unwrap_or(settings.batch_size);
     settings.workers = arguments.machine.workers.unwrap_or(settings.workers);

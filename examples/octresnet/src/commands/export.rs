@@ -9,13 +9,16 @@ use burn::tensor::Device;
 use burn_image_train::RunDir;
 use burn_octresnet::{
     model::{Alpha, Arch, OctResNet, OctResNetConfig},
-    weights::{Checkpoint, Format},
+    weights::Format,
 };
 use clap::Args;
 use serde::Serialize;
 
 use super::{print, print_json, thousands};
-use crate::network::Recipe;
+use crate::{
+    cli::WeightsArgs,
+    network::{Recipe, open},
+};
 
 /// Writes a network for use in other programs.
 ///
@@ -52,6 +55,8 @@ pub(crate) struct ExportArgs {
     /// Leave the batch norms of an ONNX network as they are
     #[arg(long)]
     keep_norms: bool,
+    #[command(flatten)]
+    weights: WeightsArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -71,7 +76,10 @@ struct Exported {
 
 pub(super) fn run(arguments: ExportArgs) -> anyhow::Result<ExitCode> {
     let (output, onnx) = arguments.target()?;
-    let checkpoint = Checkpoint::open(&arguments.model)?;
+    let checkpoint = {
+        let WeightsArgs { key, allow_nan } = &arguments.weights;
+        open(&arguments.model, key.as_deref(), *allow_nan)?
+    };
     let config = checkpoint.detect()?;
     // A device of its own is not worth it: nothing is computed but the folding.
     let model = checkpoint.load(&config, &Device::default())?;

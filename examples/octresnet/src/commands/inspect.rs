@@ -36,6 +36,9 @@ pub(crate) struct InspectArgs {
     /// Where to compute: auto or a device of this build, such as flex or cuda:1
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceName::Auto)]
     device: DeviceName,
+    /// Use weights that are NaN or infinite, too
+    #[arg(long)]
+    allow_nan: bool,
 }
 
 #[derive(Serialize)]
@@ -55,7 +58,7 @@ struct Shapes<'a> {
 
 pub(super) fn run(arguments: InspectArgs) -> anyhow::Result<ExitCode> {
     let device = arguments.device.open()?;
-    let model = TrainedModel::load(&arguments.model, &device)?;
+    let model = TrainedModel::load_with(&arguments.model, arguments.allow_nan, &device)?;
     let seen = Inspection::of(&model, &arguments.image, arguments.size, arguments.blocks)?;
     let folder: PathBuf = arguments.output.unwrap_or_else(|| {
         let name = arguments.image.file_stem().unwrap_or_default();

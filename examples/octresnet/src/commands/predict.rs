@@ -30,6 +30,9 @@ pub(crate) struct PredictArgs {
     /// Where to compute: auto or a device of this build, such as flex or cuda:1
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceName::Auto)]
     device: DeviceName,
+    /// Use weights that are NaN or infinite, too
+    #[arg(long)]
+    allow_nan: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -37,7 +40,7 @@ pub(crate) struct PredictArgs {
 
 pub(super) fn run(arguments: PredictArgs) -> anyhow::Result<ExitCode> {
     let device = arguments.device.open()?;
-    let model = TrainedModel::load(&arguments.model, &device)?;
+    let model = TrainedModel::load_with(&arguments.model, arguments.allow_nan, &device)?;
     let mut images = Vec::new();
     for path in &arguments.images {
         match list_images(path, model.recipe.data.files) {

@@ -16,7 +16,7 @@ use super::progress;
 use messages::{describe, say, warn_of_memory};
 
 use crate::{
-    cli::ModelArgs,
+    cli::{ModelArgs, WeightsArgs},
     logging,
     network::{ModelRecipe, Recipe, default_run},
     terminal::{self, Tui},
@@ -67,6 +67,8 @@ pub(crate) struct TrainArgs {
     /// Start from the weights of a checkpoint or run, also of another alpha or with other classes
     #[arg(long, value_name = "CHECKPOINT")]
     init: Option<PathBuf>,
+    #[command(flatten)]
+    weights: WeightsArgs,
     /// Height and width in pixels that images are brought to
     #[arg(long, value_name = "PIXELS")]
     size: Option<usize>,
@@ -196,6 +198,10 @@ impl TrainArgs {
         if self.init.is_some() {
             recipe.init.clone_from(&self.init);
         }
+        if self.weights.key.is_some() {
+            recipe.init_key.clone_from(&self.weights.key);
+        }
+        recipe.init_allow_nan |= self.weights.allow_nan;
         if self.output.is_some() {
             recipe.output.clone_from(&self.output);
         }
