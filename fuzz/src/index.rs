@@ -1,7 +1,7 @@
 //! Texts as the index of an image folder.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -64,8 +64,7 @@ fn run(bytes: &[u8]) -> bool {
             return false;
         }
     };
-    check(&folder.train);
-    check(&folder.val);
+    [folder.train, folder.val].iter().for_each(check);
     true
 }
 
@@ -83,12 +82,21 @@ fn sealed(bytes: &[u8]) -> Vec<u8> {
     format!("{magic} {sum:016x}\n{text}").into_bytes()
 }
 
-/// Every image of a list has a class and a file.
+/// Every image of a list has a class, and a file in the folder.
 fn check(list: &ImageList) {
     let counts = list.class_counts();
     assert_eq!(counts.iter().sum::<usize>(), list.len());
     for image in 0..list.len() {
         assert!(list.class(image) < counts.len());
-        list.path(image);
+        let path = list.path(image);
+        let inside = path
+            .strip_prefix(&INDEXED.root)
+            .expect("it is below the folder");
+        let plain = |part| matches!(part, Component::Normal(_));
+        assert!(
+            inside.components().all(plain),
+            "{} leads out",
+            path.display()
+        );
     }
 }

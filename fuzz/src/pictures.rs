@@ -14,14 +14,17 @@ pub const TARGET: Target = Target {
     name: "pictures",
     dictionary: "pictures",
     run,
-    seeds: || paths::contents("crates/burn-image-folder/tests/fixtures/corpus", is_picture),
+    seeds,
     // A picture of 89 million pixels that a decoder makes of two copies.
     memory: 2 << 30,
 };
 
-/// Beside each picture lies what comes out, as a PNG file.
-fn is_picture(name: &str) -> bool {
-    name.matches('.').count() == 1
+fn seeds() -> Vec<Vec<u8>> {
+    // Beside each picture lies what comes out, as a PNG file of the same name.
+    let is_picture = |name: &str| name.matches('.').count() == 1;
+    let mut seeds = paths::contents("crates/burn-image-folder/tests/fixtures/corpus", is_picture);
+    seeds.extend(paths::contents("fuzz/seeds/pictures", |_| true));
+    seeds
 }
 
 /// A folder of one picture, as it is trained on and validated on.

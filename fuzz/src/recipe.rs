@@ -17,12 +17,19 @@ pub const TARGET: Target = Target {
     name: "recipe",
     dictionary: "recipe",
     run,
-    seeds: || paths::contents("configs", |name| name.ends_with(".json")),
-    memory: 64 << 20,
+    seeds,
+    memory: 128 << 20,
 };
 
 /// The largest network that is built, in parameters.
 const LARGEST: u64 = 1 << 20;
+
+fn seeds() -> Vec<Vec<u8>> {
+    let is_recipe = |name: &str| name.ends_with(".json");
+    ["configs", "fuzz/seeds/recipe"]
+        .map(|folder| paths::contents(folder, is_recipe))
+        .concat()
+}
 
 fn run(text: &[u8]) -> bool {
     let path = paths::scratch().join("recipe.json");

@@ -128,7 +128,9 @@ fn seeds() -> Vec<Vec<u8>> {
         .expect("the checksum is the last entry");
     let open = format!("{before}\n}}");
     let trained = open.replace("\"trained\": false", "\"trained\": true");
-    [sealed, open.clone(), trained, open]
+    let ancient = open.replace("\"epoch\": 2", "\"epoch\": 0");
+    let foreign = open.replace("model.bpk", "/dev/zero");
+    [sealed, open, trained, ancient, foreign]
         .map(String::into_bytes)
         .into()
 }

@@ -251,20 +251,19 @@ impl Checkpoint {
     fn open(folder: PathBuf) -> Result<Self, TrainError> {
         let path = folder.join(STATE);
         let json = fs::read(&path).map_err(TrainError::io("read", &path))?;
-        let damaged = |path: PathBuf, message: String| TrainError::Damaged { path, message };
-        let contents: Contents = serde_json::from_slice(&json)
-            .map_err(|error| damaged(path.clone(), error.to_string()))?;
-        (contents.check()).map_err(|message| damaged(path, message))?;
+        let contents: Contents =
+            serde_json::from_slice(&json).map_err(|error| TrainError::damaged(&path, error))?;
+        (contents.check()).map_err(|message| TrainError::damaged(&path, message))?;
         for (name, sealed) in &contents.files {
             let path = folder.join(name);
             let content = fs::read(&path).map_err(TrainError::io("read", &path))?;
             let found = Sealed::of(&content);
             if found.bytes != sealed.bytes {
                 let message = format!("it has {} of {} bytes", found.bytes, sealed.bytes);
-                return Err(damaged(path, message));
+                return Err(TrainError::damaged(path, message));
             }
             if found != *sealed {
-                return Err(damaged(path, "its checksum is wrong".into()));
+                return Err(TrainError::damaged(path, "its checksum is wrong"));
             }
         }
         Ok(Self {
