@@ -229,9 +229,17 @@ pub(super) fn check(
     })
 }
 
-/// `text` with its line breaks and runs of blanks made single spaces.
+/// The most letters that are shown of a decoder's message: some repeat what is in the file.
+const MAX_MESSAGE: usize = 300;
+
+/// The start of `text` with its line breaks and runs of blanks made single spaces, as it may be put
+/// on a terminal.
 pub(super) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut letters = words.chars();
+    let start: String = letters.by_ref().take(MAX_MESSAGE).collect();
+    let rest = if letters.next().is_some() { " …" } else { "" };
+    shown(start.as_ref()) + rest
 }
 
 /// The message of a caught panic, in one line.

@@ -209,12 +209,13 @@ fn parse(text: &str, by: FilesBy) -> Option<HashMap<PathBuf, (u128, Listing)>> {
         let mut listing = Listing::default();
         while let Some(line) = lines.next_if(|line| !line.starts_with('D')) {
             match line.split_at_checked(2)? {
-                ("d ", name) => listing.folders.push(name.into()),
-                ("l ", name) => listing.links.push(name.into()),
-                ("f ", name) => listing.images.push(name.into()),
+                ("d ", name) => listing.folders.push(plain(name)?),
+                ("l ", name) => listing.links.push(plain(name)?),
+                ("f ", name) => listing.images.push(plain(name)?),
                 ("x ", other) => {
                     let (count, extension) = other.split_once(' ')?;
-                    listing.others.insert(extension.into(), count.parse().ok()?);
+                    let count: u32 = count.parse().ok()?;
+                    listing.others.insert(extension.into(), count as usize);
                 }
                 _ => return None,
             }
@@ -222,6 +223,12 @@ fn parse(text: &str, by: FilesBy) -> Option<HashMap<PathBuf, (u128, Listing)>> {
         known.insert(path.into(), (time.parse().ok()?, listing));
     }
     Some(known)
+}
+
+/// A name as it is listed: no path that leads out of the folder, and not hidden.
+fn plain(name: &str) -> Option<String> {
+    let is_plain = Path::new(name).file_name() == Some(name.as_ref());
+    (is_plain && !name.starts_with('.')).then(|| name.into())
 }
 
 #[cfg(test)]
@@ -268,6 +275,28 @@ mod tests {
         assert_eq!(listing.others["txt"], 1);
         set_time(&folder, 1001);
         assert_eq!(list(&folder, &cache).len(), 4);
+    }
+
+    #[test]
+    fn an_index_does_not_lead_out_of_its_folders() {
+        let index = |line: &str| {
+            let lines = format!("D 1000 photos\n{line}\n");
+            format!("{MAGIC} {:016x}\n{lines}", checksum(&lines))
+        };
+        assert!(parse(&index("d a")).is_some());
+        for line in [
+            "d /",
+            "d ..",
+            "d .",
+            "l ../b",
+            "f a/b.png",
+            "f /b.png",
+            "f ",
+            "d .git",
+        ] {
+            assert!(parse(&index(line)).is_none(), "{line}");
+        }
+        assert!(parse(&index("x 4294967296 txt")).is_none());
     }
 
     #[test]

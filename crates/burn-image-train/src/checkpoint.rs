@@ -27,7 +27,7 @@ use crate::{
     history::History,
     run_dir::RunDir,
     session::RunState,
-    text::first_line,
+    text::{first_line, shortened},
     weights::{self, load_weights},
 };
 
@@ -81,6 +81,26 @@ impl Contents {
     fn checksum(&self) -> Result<u32, serde_json::Error> {
         let rest = (&self.position, &self.files, &self.images);
         Ok(crc32fast::hash(&serde_json::to_vec(&rest)?))
+    }
+
+    /// Checks what does not depend on the other files. A state without a checksum may have been
+    /// edited to anything.
+    fn check(&self) -> Result<(), String> {
+        if self.crc32.is_some() && self.crc32 != self.checksum().ok() {
+            return Err("its checksum is wrong".into());
+        }
+        let known = [MODEL, OPTIMIZER, AVERAGE];
+        match self
+            .files
+            .keys()
+            .find(|name| !known.contains(&name.as_str()))
+        {
+            Some(name) => Err(format!(
+                "a checkpoint has no file {:?}",
+                shortened(name, 60)
+            )),
+            None => self.position.check(),
+        }
     }
 }
 
@@ -231,22 +251,19 @@ impl Checkpoint {
     fn open(folder: PathBuf) -> Result<Self, TrainError> {
         let path = folder.join(STATE);
         let json = fs::read(&path).map_err(TrainError::io("read", &path))?;
-        let damaged = |path: PathBuf, message: String| TrainError::Damaged { path, message };
-        let contents: Contents = serde_json::from_slice(&json)
-            .map_err(|error| damaged(path.clone(), error.to_string()))?;
-        if contents.crc32.is_some() && contents.crc32 != contents.checksum().ok() {
-            return Err(damaged(path, "its checksum is wrong".into()));
-        }
+        let contents: Contents =
+            serde_json::from_slice(&json).map_err(|error| TrainError::damaged(&path, error))?;
+        (contents.check()).map_err(|message| TrainError::damaged(&path, message))?;
         for (name, sealed) in &contents.files {
             let path = folder.join(name);
             let content = fs::read(&path).map_err(TrainError::io("read", &path))?;
             let found = Sealed::of(&content);
             if found.bytes != sealed.bytes {
                 let message = format!("it has {} of {} bytes", found.bytes, sealed.bytes);
-                return Err(damaged(path, message));
+                return Err(TrainError::damaged(path, message));
             }
             if found != *sealed {
-                return Err(damaged(path, "its checksum is wrong".into()));
+                return Err(TrainError::damaged(path, "its checksum is wrong"));
             }
         }
         Ok(Self {

@@ -6,7 +6,7 @@ use std::{
 use crate::{
     device::{DeviceError, Devices},
     precision::Precision,
-    text::first_line,
+    text::{first_line, printable},
 };
 use burn_image_folder::DataError;
 
@@ -244,6 +244,14 @@ impl TrainError {
             action,
             path,
             reason,
+        }
+    }
+
+    /// What is wrong with a file whose content may be a part of the message.
+    pub(crate) fn damaged(path: impl AsRef<Path>, message: impl std::fmt::Display) -> Self {
+        Self::Damaged {
+            path: path.as_ref().to_path_buf(),
+            message: printable(&message.to_string()),
         }
     }
 

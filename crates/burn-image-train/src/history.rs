@@ -64,10 +64,7 @@ impl History {
         let rows = csv::Reader::from_reader(&*text).into_deserialize();
         match rows.collect() {
             Ok(rows) => Ok(Self { rows }),
-            Err(error) => Err(TrainError::Damaged {
-                path: path.to_path_buf(),
-                message: error.to_string(),
-            }),
+            Err(error) => Err(TrainError::damaged(path, error)),
         }
     }
 

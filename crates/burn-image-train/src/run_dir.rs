@@ -184,10 +184,7 @@ impl RunDir {
     pub fn read_classes(&self) -> Result<Vec<String>, TrainError> {
         let path = self.classes();
         let text = fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
-        serde_json::from_str(&text).map_err(|error| TrainError::Damaged {
-            path,
-            message: error.to_string(),
-        })
+        serde_json::from_str(&text).map_err(|error| TrainError::damaged(path, error))
     }
 
     /// Writes what a run begins with.

@@ -64,6 +64,19 @@ pub(crate) fn first_line(message: &str) -> String {
     shortened(line.unwrap_or(first), 300)
 }
 
+/// A message that repeats what is in a file, as it can be put on a terminal: control characters are
+/// escaped, and of a long one the start and the end are left.
+pub(crate) fn printable(message: &str) -> String {
+    let mut line = String::new();
+    for letter in shortened(message, 1000).chars() {
+        match letter.is_control() {
+            true => line.extend(letter.escape_default()),
+            false => line.push(letter),
+        }
+    }
+    line
+}
+
 /// The message of a caught panic.
 pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> &str {
     (payload.downcast_ref::<&str>().copied())
@@ -84,6 +97,12 @@ mod tests {
         assert_eq!(short_bytes(12_845_056), "12.8 MB");
         assert_eq!(short_bytes(0), "0.00 kB");
         assert_eq!(percent(0.7768), "77.7 %");
+    }
+
+    #[test]
+    fn what_a_file_holds_can_be_put_on_a_terminal() {
+        assert_eq!(printable("no `\u{1b}[2J\n`: ä"), "no `\\u{1b}[2J\\n`: ä");
+        assert!(printable(&"\0".repeat(1 << 20)).len() < 6_100);
     }
 
     #[test]

@@ -158,8 +158,21 @@ fn a_state_that_was_edited_is_damaged_and_one_without_checksum_is_of_an_earlier_
         error.contains("state.json` is damaged: its checksum is wrong"),
         "{error}"
     );
+    let error = state(|state| {
+        state["crc32"].take();
+        state["position"]["epoch"] = 0.into();
+    });
+    let error = error.unwrap_err();
+    assert!(error.contains("`epoch` is 0"), "{error}");
+    let error = state(|state| {
+        state["position"]["epoch"] = 2.into();
+        state["files"]["/dev/null"] = serde_json::json!({"bytes": 0, "crc32": 0});
+    });
+    let error = error.unwrap_err();
+    assert!(error.contains("no file \"/dev/null\""), "{error}");
     state(|state| {
         let state = state.as_object_mut().unwrap();
+        state["files"].as_object_mut().unwrap().remove("/dev/null");
         state.remove("crc32");
         state.remove("images");
     })

@@ -219,6 +219,11 @@ fn errors_name_the_numbers_in_one_line() {
         "alpha is 1.5: the share of low-frequency channels must lie in [0, 1]"
     );
     assert!(error(&|c| c.width = 0.0, "oct-resnet-50").starts_with("width is 0"));
+    let wide = error(&|c| c.width = 65536.0, "oct-resnet-50");
+    assert!(
+        wide.starts_with("width is 65536") && wide.contains("at most 64"),
+        "{wide}"
+    );
     assert!(error(&|c| c.num_classes = 0, "oct-resnet-50").starts_with("num_classes is 0"));
 }
 

@@ -5,6 +5,7 @@ mod jpeg;
 mod others;
 mod palette;
 mod png;
+mod webp;
 
 use std::fs::{self, File};
 use std::io::Read;

@@ -9,7 +9,7 @@ use tiff::decoder::Decoder;
 use tiff::tags::Tag;
 
 use super::exif::{self, Directory};
-use super::{Picture, check_pixels, palette, png};
+use super::{Picture, check_pixels, palette, png, webp};
 use crate::error::DecodeError;
 
 /// What a decoder may ask for before the size of the picture is known, in bytes.
@@ -79,11 +79,17 @@ pub(super) fn decode(
     }
     limits.max_alloc = Some(HEADER_MEMORY + pixels * BYTES_PER_PIXEL);
     decoder.set_limits(limits)?;
-    if matches!(format, ImageFormat::WebP | ImageFormat::Gif) {
-        // Damaged metadata is no reason to lose the picture.
-        let exif = decoder.exif_metadata().ok().flatten();
-        let xmp = decoder.xmp_metadata().ok().flatten();
-        orientation = exif::orientation(exif.as_deref(), xmp.as_deref());
+    // Damaged metadata is no reason to lose the picture.
+    match format {
+        ImageFormat::WebP => {
+            let [exif, xmp] = [b"EXIF", b"XMP "].map(|kind| webp::chunk(&bytes, kind));
+            orientation = exif::orientation(exif, xmp);
+        }
+        ImageFormat::Gif => {
+            let xmp = decoder.xmp_metadata().ok().flatten();
+            orientation = exif::orientation(None, xmp.as_deref());
+        }
+        _ => {}
     }
     if is_big_tiff(&bytes) {
         let known = decoder.orientation().ok();

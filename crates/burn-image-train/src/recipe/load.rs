@@ -4,21 +4,18 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Recipe;
-use crate::{classifier::Classifier, error::TrainError};
+use crate::{classifier::Classifier, error::TrainError, text::printable};
 
 pub(super) fn load<C: Classifier>(path: &Path) -> Result<Recipe<C>, TrainError> {
     let text = fs::read_to_string(path).map_err(TrainError::io("read the recipe", path))?;
-    let recipe = parse(&text).map_err(|message| TrainError::Recipe {
+    let checked = parse(&text).and_then(|recipe: Recipe<C>| {
+        let valid = recipe.validate().map_err(|error| error.to_string());
+        valid.map(|()| recipe)
+    });
+    checked.map_err(|message| TrainError::Recipe {
         path: path.to_path_buf(),
-        message,
-    })?;
-    match recipe.validate() {
-        Ok(()) => Ok(recipe),
-        Err(error) => Err(TrainError::Recipe {
-            path: path.to_path_buf(),
-            message: error.to_string(),
-        }),
-    }
+        message: printable(&message),
+    })
 }
 
 /// Reads the text twice: as a recipe for errors that know their line, and as plain JSON to lay it

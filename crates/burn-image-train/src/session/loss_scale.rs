@@ -28,6 +28,11 @@ impl LossScale {
         self.factor.0
     }
 
+    /// Batches since the factor was changed.
+    pub(crate) fn batches(&self) -> usize {
+        self.batches
+    }
+
     /// Takes note of a batch whose gradients were numbers.
     pub(crate) fn went_well(&mut self) {
         self.batches += 1;

@@ -55,6 +55,36 @@ impl RunState {
         }
     }
 
+    /// Checks that a run can have come so far: what is counted on from here must not overflow.
+    ///
+    /// # Errors
+    ///
+    /// The name of a number, the number, and what it can be.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.epoch == 0 {
+            return Err("`epoch` is 0: the first is 1".into());
+        }
+        let counts = [
+            ("update", self.update),
+            ("epoch", self.epoch),
+            ("batch", self.batch),
+            ("image", self.image),
+            ("scale.batches", self.scale.batches()),
+            ("sums.images", self.sums.images),
+        ];
+        let metrics = self.sums.metrics.values();
+        let metrics = metrics.map(|&(_, images)| ("sums.metrics", images));
+        let is_small = |count| u32::try_from(count).is_ok();
+        match counts
+            .into_iter()
+            .chain(metrics)
+            .find(|&(_, count)| !is_small(count))
+        {
+            Some((name, count)) => Err(format!("`{name}` is {count}: at most {}", u32::MAX)),
+            None => Ok(()),
+        }
+    }
+
     /// Whole epochs.
     pub(crate) fn epochs_done(&self) -> usize {
         self.epoch - 1
@@ -77,6 +107,20 @@ pub(crate) struct Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_that_no_run_comes_to_is_named() {
+        assert_eq!(RunState::start().check(), Ok(()));
+        let mut state = RunState::default();
+        assert_eq!(state.check().unwrap_err(), "`epoch` is 0: the first is 1");
+        state.epoch = usize::MAX;
+        let error = state.check().unwrap_err();
+        assert_eq!(error, "`epoch` is 18446744073709551615: at most 4294967295");
+        state = RunState::start();
+        let sum = (Exact(1.0), usize::MAX);
+        state.sums.metrics.insert("Loss".into(), sum);
+        assert!(state.check().unwrap_err().starts_with("`sums.metrics` is "));
+    }
 
     #[test]
     fn a_run_stopped_in_its_validation_goes_on_with_the_next_epochs_images() {

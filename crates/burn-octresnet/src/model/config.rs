@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Alpha, Arch, ModelError, OctResNet, Stem};
 
+/// The widest that a network can be: four thousand times the kernels. Beyond, merely naming the parts
+/// takes gigabytes for the norms.
+pub(super) const MAX_WIDTH: f64 = 64.0;
+
 /// Configuration of an [`OctResNet`].
 ///
 /// ```
@@ -136,7 +140,7 @@ impl OctResNetConfig {
         if self.num_classes == 0 {
             return Err(ModelError::Classes(0));
         }
-        if !(self.width.is_finite() && self.width > 0.0) {
+        if !(self.width > 0.0 && self.width <= MAX_WIDTH) {
             return Err(ModelError::Width(self.width));
         }
         for alpha in self.alpha.stages() {

@@ -1,6 +1,6 @@
 use burn_octconv::OctConvError;
 
-use super::{Arch, Stem};
+use super::{Arch, Stem, config::MAX_WIDTH};
 
 /// Why a network cannot be built. Every message is one line and names the offending value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -23,8 +23,10 @@ pub enum ModelError {
     /// A network that cannot tell anything apart.
     #[error("num_classes is {0}: a classifier needs at least 1 class")]
     Classes(usize),
-    /// A width that is no positive number.
-    #[error("width is {0}: the width multiplier must be a positive number, such as 1.0")]
+    /// A width that is no positive number, or of a network that no machine holds.
+    #[error(
+        "width is {0}: the width multiplier must be a positive number of at most {MAX_WIDTH}, such as 1.0"
+    )]
     Width(f64),
     /// A stem that the architecture does not have.
     #[error("{arch} has no stem '{stem}': use '{}'", arch.default_stem())]

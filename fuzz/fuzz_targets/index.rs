@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    burn_octconv_fuzz::index::TARGET.try_on(bytes);
+});
