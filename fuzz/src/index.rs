@@ -1,11 +1,11 @@
 //! Texts as the index of an image folder.
 
 use std::fs::{self, File};
-use std::path::{Component, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};
 
-use burn_image_folder::{ImageFolder, ImageList, SplitConfig};
+use burn_image_folder::{DataError, ImageFolder, ImageList, ListConfig, SplitConfig};
 
 use crate::{Target, check_message, paths};
 
@@ -46,18 +46,25 @@ static INDEXED: LazyLock<Indexed> = LazyLock::new(|| {
         folder.set_modified(time).expect("its time can be set");
     }
     let index = paths::scratch().join("index");
-    ImageFolder::open_cached(&root, &SplitConfig::default(), &index).expect("the folder is good");
+    open(&root, &index).expect("the folder is good");
     let written = fs::read_to_string(&index).expect("the index was written");
     let (magic, _) = written.split_once(' ').expect("a checksum follows");
     let magic = magic.into();
     Indexed { root, index, magic }
 });
 
+fn open(root: &Path, index: &Path) -> Result<ImageFolder, DataError> {
+    let list = ListConfig {
+        index: Some(index.into()),
+        ..ListConfig::default()
+    };
+    ImageFolder::open_with(root, &SplitConfig::default(), &list)
+}
+
 fn run(bytes: &[u8]) -> bool {
     let Indexed { root, index, .. } = &*INDEXED;
     fs::write(index, sealed(bytes)).expect("the index can be written");
-    let opened = ImageFolder::open_cached(root, &SplitConfig::default(), index);
-    let folder = match opened {
+    let folder = match open(root, index) {
         Ok(folder) => folder,
         Err(error) => {
             check_message(&error);

@@ -265,7 +265,11 @@ fn files_of_every_kind_of_block_stay_readable() {
         let pixels = (0..2 * 3 * 40 * 48).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0);
         let images = TensorData::new(pixels.collect::<Vec<f32>>(), [2, 3, 40, 48]);
         let images = Tensor::<4>::from_data(images, &device);
-        let found = model.forward(images).into_data().to_vec::<f32>().unwrap();
+        let found = model
+            .forward(images)
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
         let largest = logits
             .iter()
             .fold(0.0f32, |most, logit| most.max(logit.abs()));
