@@ -211,7 +211,8 @@ fn note_scan(missing: &mut [(u8, [u8; 64])], segment: &[u8], progressive: bool) 
     let band = usize::from(first.min(63))..=usize::from(last.min(63));
     for &[id, _] in components.as_chunks::<2>().0 {
         for (_, bits) in missing.iter_mut().filter(|(other, _)| *other == id) {
-            bits[band.clone()].fill(low);
+            // A band that ends before it begins brings nothing.
+            bits.get_mut(band.clone()).unwrap_or_default().fill(low);
         }
     }
 }
@@ -256,5 +257,20 @@ impl From<JpegError> for DecodeError {
             JpegError::UnexpectedEof => Self::Truncated,
             error => Self::Malformed(one_line(&error.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_brings_its_band_and_one_that_ends_before_it_begins_nothing() {
+        let mut missing = [(1, [u8::MAX; 64]), (2, [u8::MAX; 64])];
+        note_scan(&mut missing, &[1, 1, 0, 63, 1, 0], true);
+        assert!(missing.iter().all(|(_, bits)| *bits == [u8::MAX; 64]));
+        note_scan(&mut missing, &[1, 1, 0, 1, 5, 2], true);
+        assert_eq!(missing[0].1[..7], [u8::MAX, 2, 2, 2, 2, 2, u8::MAX]);
+        assert_eq!(missing[1].1, [u8::MAX; 64]);
     }
 }
