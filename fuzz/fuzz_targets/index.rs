@@ -1,3 +1,5 @@
+//! The target `index` for libFuzzer.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,3 +1,5 @@
+//! The target `weights` for libFuzzer.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

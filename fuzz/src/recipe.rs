@@ -42,7 +42,8 @@ fn run(text: &[u8]) -> bool {
         }
     };
     fs::write(&path, recipe.to_json()).expect("the file can be written");
-    network::Recipe::load(&path).expect("what was written can be read");
+    let again = network::Recipe::load(&path).expect("what was written can be read");
+    assert_eq!(again, recipe);
     let cost = recipe.model.cost(10, [32, 32]);
     if cost.is_some_and(|cost| cost.params <= LARGEST) {
         let built = recipe.model.init(10, &Device::flex());

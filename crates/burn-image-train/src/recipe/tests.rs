@@ -8,6 +8,8 @@ fn a_recipe_survives_its_json() {
     let recipe = Recipe {
         output: Some("somewhere".into()),
         model: TestConfig { channels: 3 },
+        // With digits that take exact arithmetic to read.
+        ema: Some(0.9556395672092627),
         ..Default::default()
     };
     let folder = tempfile::tempdir().unwrap();
