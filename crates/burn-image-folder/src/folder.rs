@@ -53,8 +53,8 @@ impl ListConfig {
 /// Two layouts are understood: `root/train/<class>/…` with `root/val/<class>/…` (or
 /// `validation`, `valid`; capitals do not matter), and `root/<class>/…`, which is split. Sub-folders
 /// of a class belong to it. Links are followed, but no folder is listed twice. Names that start with
-/// a dot are left out, and only files with the extension of a supported format count, unless a
-/// [`ListConfig`] says otherwise. Files are not opened then.
+/// a dot are left out, and only files with the extension of a supported format count. Files are not
+/// opened, unless a [`ListConfig`] counts them by their content.
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
     /// Class names, sorted. A class is known by its place here.

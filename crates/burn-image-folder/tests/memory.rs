@@ -1,38 +1,13 @@
 //! What a picture costs in memory, however its file lies. A binary of its own, since it counts all
 //! that is allocated.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "support/memory.rs"]
+mod memory;
+
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use burn_image_folder::decode_rgb_bytes;
-
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: `System` does the work; only sizes are noted.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(
-            NOW.fetch_add(layout.size(), Relaxed) + layout.size(),
-            Relaxed,
-        );
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// What a file may cost beside 16 bytes a pixel: a decoder's tables, a header's fields.
 const BESIDE: usize = 17 << 20;
@@ -48,10 +23,9 @@ fn no_file_takes_more_than_its_pixels_are_worth() {
     let mut most = (0, String::new());
     for file in files.iter().filter(|path| path.is_file()) {
         let bytes = fs::read(file).unwrap();
-        let before = NOW.load(Relaxed);
-        PEAK.store(before, Relaxed);
+        memory::allow(usize::MAX);
         let decoded = decode_rgb_bytes(&bytes);
-        let taken = PEAK.load(Relaxed) - before;
+        let taken = memory::peak();
         let pixels = decoded.map_or(0, |image| image.as_raw().len() / 3);
         let name = name(file);
         assert!(

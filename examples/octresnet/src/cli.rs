@@ -1,17 +1,24 @@
 //! The command line as a whole, and the arguments that several commands share; those of one command
 //! stand beside it.
 
-use std::{env, process::ExitCode};
+use std::{env, path::Path, process::ExitCode};
 
 use burn_image_train::{DeviceName, text::shortened};
-use burn_octresnet::model::{Alpha, Arch, OctResNetConfig, Stem};
+use burn_octresnet::{
+    model::{Alpha, Arch, OctResNetConfig, Stem},
+    weights::{Checkpoint, WeightsError},
+};
 use clap::{
     Args, CommandFactory, Parser,
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
 
-use crate::{LONGEST_ERROR, commands::Command, network::ModelRecipe};
+use crate::{
+    LONGEST_ERROR,
+    commands::Command,
+    network::{ModelRecipe, open},
+};
 
 /// Trains octave ResNets on folders of images, and uses what was trained.
 ///
@@ -125,6 +132,13 @@ pub(crate) struct WeightsArgs {
     /// Take weights that are NaN or infinite, too
     #[arg(long)]
     pub(crate) allow_nan: bool,
+}
+
+impl WeightsArgs {
+    /// Opens a checkpoint.
+    pub(crate) fn open(&self, path: &Path) -> Result<Checkpoint, WeightsError> {
+        open(path, self.key.as_deref(), self.allow_nan)
+    }
 }
 
 /// What does not change the result.

@@ -12,6 +12,7 @@
 
 mod arguments;
 mod attempt;
+#[path = "../../../crates/burn-image-folder/tests/support/memory.rs"]
 mod memory;
 mod watch;
 

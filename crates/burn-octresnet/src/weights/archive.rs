@@ -97,7 +97,7 @@ fn inspect_tar(file: BufReader<File>, size: u64, budget: &mut Budget) -> Result<
         (entry.take(size).read_to_end(&mut content)).map_err(message)?;
         match name.as_str() {
             "storages" => tables::storages(&content, budget)?,
-            "tensors" => tables::tensors(&content, budget)?,
+            "tensors" => tables::tensors(&content)?,
             _ => walk(&mut Cursor::new(content), budget)?,
         }
     }

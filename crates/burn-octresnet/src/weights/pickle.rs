@@ -194,32 +194,12 @@ impl<R: BufRead> Walk<'_, R> {
                 self.push(top)?;
             }
             // The memo.
-            b'g' => {
-                let index = self.index()?;
+            b'g' | b'h' | b'j' => {
+                let index = self.index(opcode)?;
                 self.recall(index)?;
             }
-            b'h' => {
-                let [index] = self.take()?;
-                self.recall(u32::from(index))?;
-            }
-            b'j' => {
-                let index = u32::from_le_bytes(self.take()?);
-                self.recall(index)?;
-            }
-            b'p' => {
-                let index = self.index()?;
-                self.remember(index)?;
-            }
-            b'q' => {
-                let [index] = self.take()?;
-                self.remember(u32::from(index))?;
-            }
-            b'r' => {
-                let index = u32::from_le_bytes(self.take()?);
-                self.remember(index)?;
-            }
-            0x94 => {
-                let index = u32::try_from(self.memo.len()).map_err(|_| malformed())?;
+            b'p' | b'q' | b'r' | 0x94 => {
+                let index = self.index(opcode)?;
                 self.remember(index)?;
             }
             // Objects: what is called keeps what it is called with.
@@ -244,8 +224,19 @@ impl<R: BufRead> Walk<'_, R> {
         Ok(length as u64)
     }
 
+    /// The place in the memo that an opcode means.
+    fn index(&mut self, opcode: u8) -> Result<u32, String> {
+        match opcode {
+            b'g' | b'p' => self.line_index(),
+            b'h' | b'q' => self.take().map(|[index]| u32::from(index)),
+            b'j' | b'r' => self.take().map(u32::from_le_bytes),
+            // The next free one.
+            _ => u32::try_from(self.memo.len()).map_err(|_| malformed()),
+        }
+    }
+
     /// The number that a line has.
-    fn index(&mut self) -> Result<u32, String> {
+    fn line_index(&mut self) -> Result<u32, String> {
         let mut line = Vec::new();
         let read = self.input.take(32).read_until(b'\n', &mut line);
         read.map_err(|error| ends(&error))?;

@@ -62,9 +62,7 @@ impl OctResNet {
         written.map_err(|message| io(std::io::Error::other(message)))?;
         fs::set_permissions(path, permissions).map_err(io)
     }
-}
 
-impl OctResNet {
     /// Refuses weights that half precision would make infinite.
     fn check_half(&self, path: &Path) -> Result<(), WeightsError> {
         let too_large = self

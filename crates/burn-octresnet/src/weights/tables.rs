@@ -11,7 +11,7 @@ use super::pickle::{Budget, walk};
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Field {
     Int(u64),
-    Text(String),
+    Text,
     Class(String),
 }
 
@@ -33,7 +33,7 @@ pub(super) fn storages(table: &[u8], budget: &mut Budget) -> Result<(), String> 
 
 /// Goes through the table of tensors: their number, then of each a pickle (key, storage, class), the rank in
 /// eight bytes, sizes, strides and offset.
-pub(super) fn tensors(table: &[u8], _budget: &mut Budget) -> Result<(), String> {
+pub(super) fn tensors(table: &[u8]) -> Result<(), String> {
     let mut table = Cursor::new(table);
     for _ in 0..count(&mut table)? {
         fields(&mut table)?;
@@ -100,15 +100,11 @@ fn fields(table: &mut Cursor<&[u8]>) -> Result<Vec<Field>, String> {
             }
             b'X' => {
                 let length = u32::from_le_bytes(take(table)?);
-                let text = exactly(table, length as usize)?;
-                let text = String::from_utf8(text).map_err(|_| unusual())?;
-                fields.push(Field::Text(text));
+                fields.push(text(table, length as usize)?);
             }
             b'U' => {
                 let [length] = take(table)?;
-                let text = exactly(table, usize::from(length))?;
-                let text = String::from_utf8(text).map_err(|_| unusual())?;
-                fields.push(Field::Text(text));
+                fields.push(text(table, usize::from(length))?);
             }
             b'c' => {
                 line(table)?;
@@ -133,6 +129,14 @@ fn exactly(table: &mut Cursor<&[u8]>, length: usize) -> Result<Vec<u8>, String> 
     match read {
         Ok(read) if read == length => Ok(bytes),
         _ => Err(unusual()),
+    }
+}
+
+fn text(table: &mut Cursor<&[u8]>, length: usize) -> Result<Field, String> {
+    let text = exactly(table, length)?;
+    match std::str::from_utf8(&text) {
+        Ok(_) => Ok(Field::Text),
+        Err(_) => Err(unusual()),
     }
 }
 

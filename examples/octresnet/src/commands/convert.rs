@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{print, print_json, thousands};
-use crate::{cli::WeightsArgs, network::open};
+use crate::cli::WeightsArgs;
 
 /// Brings weights into another format, alpha, number of classes or precision.
 ///
@@ -66,10 +66,7 @@ pub(super) fn run(arguments: ConvertArgs) -> anyhow::Result<ExitCode> {
     let output = &arguments.output;
     // Before the work, not after it.
     Format::of_ending(output)?;
-    let checkpoint = {
-        let WeightsArgs { key, allow_nan } = &arguments.weights;
-        open(&arguments.input, key.as_deref(), *allow_nan)?
-    };
+    let checkpoint = arguments.weights.open(&arguments.input)?;
     let config = target(&checkpoint, &arguments)?;
     // A device of its own is not worth it: nothing is computed.
     let model = checkpoint.load_as(&config, &Device::default());

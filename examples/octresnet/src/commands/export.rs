@@ -15,10 +15,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{print, print_json, thousands};
-use crate::{
-    cli::WeightsArgs,
-    network::{Recipe, open},
-};
+use crate::{cli::WeightsArgs, network::Recipe};
 
 /// Writes a network for use in other programs.
 ///
@@ -76,10 +73,7 @@ struct Exported {
 
 pub(super) fn run(arguments: ExportArgs) -> anyhow::Result<ExitCode> {
     let (output, onnx) = arguments.target()?;
-    let checkpoint = {
-        let WeightsArgs { key, allow_nan } = &arguments.weights;
-        open(&arguments.model, key.as_deref(), *allow_nan)?
-    };
+    let checkpoint = arguments.weights.open(&arguments.model)?;
     let config = checkpoint.detect()?;
     // A device of its own is not worth it: nothing is computed but the folding.
     let model = checkpoint.load(&config, &Device::default())?;

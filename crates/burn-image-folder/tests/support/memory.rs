@@ -1,4 +1,5 @@
-//! Counts the memory that an input takes, and ends the process if it is too much.
+//! Counts the memory that an input takes, and ends the process if it is too much. Shared by the test of
+//! this name and by that under `fuzz/`.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
