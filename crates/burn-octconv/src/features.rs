@@ -5,7 +5,15 @@ use alloc::{
 
 use burn::tensor::{Device, Tensor};
 
-use crate::{FeatureError, ops::resample};
+#[cfg(feature = "flex")]
+use crate::blocked::Blocked;
+use crate::{
+    FeatureError,
+    ops::{
+        norm::{self, Activation},
+        resample,
+    },
+};
 
 /// A multi-frequency feature map: a *high* group at full resolution, a *low* group one octave
 /// below, or both.
@@ -19,12 +27,24 @@ use crate::{FeatureError, ops::resample};
 /// survives layers with α = 1. Shapes are checked here, once; code that receives an
 /// `OctFeatures` need not check again that the groups fit each other.
 ///
+/// What a layer returns on Flex without gradients may still have to be computed: the next layer
+/// does so, in its own layout and together with the norm, the sum and the activation between the
+/// two. Asking for a group as a tensor computes it, as [`OctFeatures::compute`] does.
+///
 /// Source: Chen et al., "Drop an Octave", section 3.1, <https://arxiv.org/abs/1904.05049>.
 #[derive(Debug, Clone)]
 pub struct OctFeatures {
-    high: Option<Tensor<4>>,
-    low: Option<Tensor<4>>,
+    groups: Groups,
     size: [usize; 2],
+}
+
+#[derive(Debug, Clone)]
+enum Groups {
+    /// High and low.
+    Plain([Option<Tensor<4>>; 2]),
+    /// In the layout of an engine.
+    #[cfg(feature = "flex")]
+    Blocked(Blocked),
 }
 
 /// The size one octave below `size`: `⌈size / 2⌉` per axis.
@@ -69,17 +89,53 @@ impl OctFeatures {
                 return Err(FeatureError::Resolution { size, batch, low });
             }
         }
-        Ok(Self { high, low, size })
+        Ok(Self::plain([high, low], size))
+    }
+
+    fn plain(groups: [Option<Tensor<4>>; 2], size: [usize; 2]) -> Self {
+        let groups = Groups::Plain(groups);
+        Self { groups, size }
+    }
+
+    #[cfg(feature = "flex")]
+    pub(crate) fn from_blocked(map: Blocked, size: [usize; 2]) -> Self {
+        let groups = Groups::Blocked(map);
+        Self { groups, size }
+    }
+
+    /// Whether the map is in the layout of an engine.
+    #[cfg(feature = "flex")]
+    pub(crate) fn is_blocked(&self) -> bool {
+        matches!(self.groups, Groups::Blocked(_))
+    }
+
+    /// Images.
+    #[cfg(feature = "flex")]
+    pub(crate) fn images(&self) -> usize {
+        self.shapes()
+            .into_iter()
+            .flatten()
+            .next()
+            .map_or(0, |[images, ..]| images)
+    }
+
+    /// The map in the layout of an engine, if it has that.
+    ///
+    /// # Errors
+    ///
+    /// Itself, if it does not.
+    #[cfg(feature = "flex")]
+    pub(crate) fn into_blocked(self) -> Result<Blocked, Self> {
+        match self.groups {
+            Groups::Blocked(map) => Ok(map),
+            groups => Err(Self { groups, ..self }),
+        }
     }
 
     /// A plain full-resolution tensor: a feature map with no low group.
     pub fn from_high(high: Tensor<4>) -> Self {
         let [_, _, height, width] = high.dims();
-        Self {
-            high: Some(high),
-            low: None,
-            size: [height, width],
-        }
+        Self::plain([Some(high), None], [height, width])
     }
 
     /// A feature map with no high group, for a full resolution of `size = [height, width]`.
@@ -103,11 +159,7 @@ impl OctFeatures {
         let high = (split.high > 0).then(|| input.clone().narrow(1, 0, split.high));
         let low =
             (split.low > 0).then(|| resample::avg_pool(input.narrow(1, split.high, split.low)));
-        Self {
-            high,
-            low,
-            size: [height, width],
-        }
+        Self::plain([high, low], [height, width])
     }
 
     /// Merges both groups into one plain tensor at full resolution: the low group is upsampled
@@ -118,8 +170,9 @@ impl OctFeatures {
     /// - output: `[batch, channels_high + channels_low, height, width]`
     pub fn merge(self) -> Tensor<4> {
         let size = self.size;
-        let low = self.low.map(|low| resample::upsample_nearest(low, size));
-        match (self.high, low) {
+        let (high, low) = self.into_parts();
+        let low = low.map(|low| resample::upsample_nearest(low, size));
+        match (high, low) {
             (Some(high), Some(low)) => Tensor::cat([high, low].into(), 1),
             (high, low) => high.or(low).expect("a feature map has at least one group"),
         }
@@ -127,17 +180,36 @@ impl OctFeatures {
 
     /// The high group, `[batch, channels_high, height, width]`.
     pub fn high(&self) -> Option<&Tensor<4>> {
-        self.high.as_ref()
+        self.tensors()[0].as_ref()
     }
 
     /// The low group, `[batch, channels_low, ⌈height / 2⌉, ⌈width / 2⌉]`.
     pub fn low(&self) -> Option<&Tensor<4>> {
-        self.low.as_ref()
+        self.tensors()[1].as_ref()
+    }
+
+    fn tensors(&self) -> &[Option<Tensor<4>>; 2] {
+        match &self.groups {
+            Groups::Plain(groups) => groups,
+            #[cfg(feature = "flex")]
+            Groups::Blocked(map) => map.plain(),
+        }
+    }
+
+    /// Computes what layers have left for the next one to do, and nothing if that is nothing: what
+    /// to end a measurement with.
+    pub fn compute(&self) {
+        self.tensors();
     }
 
     /// Both groups, high first.
     pub fn into_parts(self) -> (Option<Tensor<4>>, Option<Tensor<4>>) {
-        (self.high, self.low)
+        let [high, low] = match self.groups {
+            Groups::Plain(groups) => groups,
+            #[cfg(feature = "flex")]
+            Groups::Blocked(map) => map.plain().clone(),
+        };
+        (high, low)
     }
 
     /// The plain tensor of a feature map that has no low group, as after a layer with
@@ -147,7 +219,7 @@ impl OctFeatures {
     ///
     /// If there is a low group; use [`OctFeatures::merge`] to keep its channels.
     pub fn into_high(self) -> Tensor<4> {
-        match (self.high, self.low) {
+        match self.into_parts() {
             (Some(high), None) => high,
             (_, low) => panic!(
                 "expected a feature map with a high-frequency group only, but it has {} \
@@ -164,16 +236,22 @@ impl OctFeatures {
 
     /// Channels of the groups, `[high, low]`; zero for a group that does not exist.
     pub fn channels(&self) -> [usize; 2] {
-        [&self.high, &self.low].map(|group| group.as_ref().map_or(0, |x| x.dims()[1]))
+        self.shapes()
+            .map(|group| group.map_or(0, |[_, channels, ..]| channels))
     }
 
     /// The device that holds the groups.
     pub fn device(&self) -> Device {
-        self.high
-            .as_ref()
-            .or(self.low.as_ref())
-            .expect("a feature map has at least one group")
-            .device()
+        match &self.groups {
+            Groups::Plain([high, low]) => {
+                let group = high.as_ref().or(low.as_ref());
+                group
+                    .expect("a feature map has at least one group")
+                    .device()
+            }
+            #[cfg(feature = "flex")]
+            Groups::Blocked(map) => map.device(),
+        }
     }
 
     /// Applies `f` to every group: activations, dropout and whatever else keeps the resolution.
@@ -183,7 +261,8 @@ impl OctFeatures {
     /// If `f` changes a group's batch size or resolution.
     pub fn map(self, mut f: impl FnMut(Tensor<4>) -> Tensor<4>) -> Self {
         let size = self.size;
-        let (high, low) = (self.high.map(&mut f), self.low.map(f));
+        let (high, low) = self.into_parts();
+        let (high, low) = (high.map(&mut f), low.map(f));
         if let Some(high) = &high {
             let [_, _, height, width] = high.dims();
             assert_eq!(
@@ -206,12 +285,14 @@ impl OctFeatures {
         f: impl Fn(Tensor<4>, Tensor<4>) -> Tensor<4>,
     ) -> Result<Self, FeatureError> {
         self.check_same(&other)?;
+        let size = self.size;
         let join = |a: Option<_>, b: Option<_>| a.zip(b).map(|(a, b)| f(a, b));
-        Ok(Self {
-            high: join(self.high, other.high),
-            low: join(self.low, other.low),
-            size: self.size,
-        })
+        let (high, low) = self.into_parts();
+        let (other_high, other_low) = other.into_parts();
+        Ok(Self::plain(
+            [join(high, other_high), join(low, other_low)],
+            size,
+        ))
     }
 
     /// Whether `other` has the same groups and shapes.
@@ -246,7 +327,20 @@ impl OctFeatures {
     }
 
     fn shapes(&self) -> [Option<[usize; 4]>; 2] {
-        [&self.high, &self.low].map(|group| group.as_ref().map(Tensor::dims))
+        match &self.groups {
+            Groups::Plain(groups) => groups.each_ref().map(|x| x.as_ref().map(Tensor::dims)),
+            #[cfg(feature = "flex")]
+            Groups::Blocked(map) => map.dims().map(|dims| (dims[1] > 0).then_some(dims)),
+        }
+    }
+
+    /// Applies an activation to both groups.
+    pub fn activate(self, activation: Activation) -> Self {
+        match self.groups {
+            #[cfg(feature = "flex")]
+            Groups::Blocked(map) => Self::from_blocked(map.activate(activation), self.size),
+            groups => Self { groups, ..self }.map(|x| norm::activate(activation, x)),
+        }
     }
 }
 
@@ -265,6 +359,11 @@ impl core::ops::Add for OctFeatures {
     ///
     /// If the two do not have the same groups and shapes.
     fn add(self, other: Self) -> Self {
+        self.check_same(&other).unwrap_or_else(|e| panic!("{e}"));
+        #[cfg(feature = "flex")]
+        if let (Groups::Blocked(map), Groups::Blocked(summand)) = (&self.groups, &other.groups) {
+            return Self::from_blocked(map.clone().add(summand), self.size);
+        }
         self.zip_with(other, Tensor::add)
     }
 }

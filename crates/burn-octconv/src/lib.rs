@@ -136,10 +136,10 @@
 //! - Strides other than 1 and 2 have no octave form.
 //! - With many groups, small α are impossible: 32 groups do not divide 1/8 of 128 channels.
 //! - Saved multiply–adds are not automatically saved seconds. On Flex this project's engine
-//!   computes ungrouped layers in f32 with the paper's choices. Everything else (other backends,
-//!   groups, other types, the ablations) is composed from Burn's primitive operations, which pay
-//!   for pooling, upsampling and summing in memory traffic; on small maps that can cost more than
-//!   the arithmetic it saves. Measure on your device.
+//!   computes layers in f32 with the paper's choices, in training those without groups. Everything
+//!   else (other backends, groups in training, other types, the ablations) is composed from Burn's
+//!   primitive operations, which pay for pooling, upsampling and summing in memory traffic; on small
+//!   maps that can cost more than the arithmetic it saves. Measure on your device.
 //! - Two dimensions only, and no transposed convolution.
 //! - [`OctFeatures`] is checked where it is made, by a [`FeatureError`] that names both shapes.
 //!   `init` and `forward` panic with the text of the error, as Burn's layers do;
@@ -153,6 +153,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "flex")]
+mod blocked;
 mod conv;
 mod cost;
 mod error;
@@ -161,6 +163,8 @@ mod features;
 #[cfg_attr(docsrs, doc(cfg(feature = "flex")))]
 pub mod infer;
 mod layers;
+#[cfg(feature = "flex")]
+mod lowered;
 pub mod ops;
 mod split;
 

@@ -1,5 +1,5 @@
-//! An affine map of every channel followed by an activation: a batch norm that
-//! could not be folded into a convolution, in inference.
+//! An affine map of every channel, a sum and an activation: a batch norm that
+//! could not be folded into a convolution, in inference, and what follows it.
 
 use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
@@ -41,76 +41,136 @@ impl AffineWeights {
 
 per_isa! {
     fn affine_row(from: &[f32], to: &mut [f32], scale: &[f32; BLOCK], shift: &[f32; BLOCK], bounds: [f32; 2]) {
-        let [low, high] = bounds;
         for (x, y) in from.chunks_exact(BLOCK).zip(to.chunks_exact_mut(BLOCK)) {
             for l in 0..BLOCK {
-                let v = x[l] * scale[l] + shift[l];
-                // Comparisons that keep a NaN.
-                let v = if v < low { low } else { v };
-                y[l] = if v > high { high } else { v };
+                y[l] = clamp(x[l] * scale[l] + shift[l], bounds);
             }
         }
     }
 }
 
-/// `to = activation(scale · from + shift)`, and its 2×2 averages into
-/// `pooled`, plane by plane while it is in the cache.
-///
-/// # Panics
-///
-/// If the shapes differ.
-pub fn affine(
-    isa: Isa,
-    weights: &AffineWeights,
-    activation: Activation,
-    from: &BlockedMap,
-    to: &mut BlockedMap,
-    pooled: Option<&mut BlockedMap>,
-) {
-    let [n, c, h, w] = from.dims();
-    assert_eq!(c, weights.channels, "channels of an affine map");
-    assert_eq!(to.dims(), from.dims(), "shape of the output");
-    let blocks = from.blocks();
-    let (image, block, row) = (to.image_stride(), to.block_stride(), to.row_stride());
-    let target = Shared(to.origin_mut_ptr());
-    let source = Shared(from.origin_ptr());
-    let pooled = pooled.map(|map| {
-        let half = [n, c, h.div_ceil(2), w.div_ceil(2)];
-        assert_eq!(map.dims(), half, "shape of the pooled map");
-        let strides = [map.image_stride(), map.block_stride(), map.row_stride()];
-        (Shared(map.origin_mut_ptr()), strides)
-    });
-    parallel::for_each(n * blocks, |job| {
-        let (i, b) = (job / blocks, job % blocks);
-        let lanes = |values: &Buffer| -> [f32; BLOCK] {
-            std::array::from_fn(|l| values.as_slice()[b * BLOCK + l])
-        };
-        let (scale, shift) = (lanes(&weights.scale), lanes(&weights.shift));
-        let at = i * from.image_stride() + b * from.block_stride();
-        // SAFETY: plane `b` of image `i` of both maps, and of the pooled one,
-        // whose shapes were checked; nobody else writes it.
-        unsafe {
-            let f = source.get().add(at);
-            let t = target.get().add(i * image + b * block);
-            for y in 0..h {
-                let from = std::slice::from_raw_parts(f.add(y * from.row_stride()), w * BLOCK);
-                let to = std::slice::from_raw_parts_mut(t.add(y * row), w * BLOCK);
-                affine_row(isa, from, to, &scale, &shift, activation.bounds());
-            }
-            if let Some((origin, [image, block, pooled_row])) = pooled {
-                let at = origin.get().add(i * image + b * block);
-                let to = Rows {
-                    at,
-                    row: pooled_row,
-                };
-                let from = Rows {
-                    at: t.cast_const(),
-                    row,
-                };
-                average_rows(isa, from, [h, w], to, false);
+per_isa! {
+    fn affine_sum_row(rows: [&[f32]; 2], to: &mut [f32], scale: &[f32; BLOCK], shift: &[f32; BLOCK], bounds: [f32; 2]) {
+        let [from, residual] = rows.map(|row| row.chunks_exact(BLOCK));
+        for ((x, r), y) in from.zip(residual).zip(to.chunks_exact_mut(BLOCK)) {
+            for l in 0..BLOCK {
+                y[l] = clamp(x[l] * scale[l] + shift[l] + r[l], bounds);
             }
         }
-    });
+    }
+}
+
+/// By comparisons that keep a NaN.
+#[inline(always)]
+fn clamp(v: f32, [low, high]: [f32; 2]) -> f32 {
+    let v = if v < low { low } else { v };
+    if v > high { high } else { v }
+}
+
+/// `output = activation(scale · input + shift + residual)`, and its 2×2
+/// averages.
+pub struct Affine<'a> {
+    /// Scale and shift.
+    pub weights: &'a AffineWeights,
+    /// What is scaled.
+    pub input: &'a BlockedMap,
+    /// Added, of the same shape.
+    pub residual: Option<&'a BlockedMap>,
+    /// Applied last.
+    pub activation: Activation,
+    /// The result.
+    pub output: &'a mut BlockedMap,
+    /// 2×2 averages of the result.
+    pub pooled: Option<&'a mut BlockedMap>,
+}
+
+/// Where the planes of a map are.
+#[derive(Clone, Copy)]
+struct Planes<P> {
+    origin: Shared<P>,
+    image: usize,
+    block: usize,
+    row: usize,
+}
+
+impl<P: Copy> Planes<P> {
+    fn new(map: &BlockedMap, origin: P) -> Self {
+        Self {
+            origin: Shared(origin),
+            image: map.image_stride(),
+            block: map.block_stride(),
+            row: map.row_stride(),
+        }
+    }
+
+    /// Floats from the origin to a plane.
+    fn offset(&self, image: usize, block: usize) -> usize {
+        image * self.image + block * self.block
+    }
+}
+
+impl Affine<'_> {
+    /// Computes the map, plane by plane, and averages each while it is in the cache.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ.
+    pub fn run(self, isa: Isa) {
+        let (weights, input) = (self.weights, self.input);
+        let dims @ [n, c, h, w] = input.dims();
+        assert_eq!(c, weights.channels, "channels of an affine map");
+        assert_eq!(self.output.dims(), dims, "shape of the output");
+        let from = Planes::new(input, input.origin_ptr());
+        let residual = self.residual.map(|map| {
+            assert_eq!(map.dims(), dims, "shape of the residual");
+            Planes::new(map, map.origin_ptr())
+        });
+        let origin = self.output.origin_mut_ptr();
+        let to = Planes::new(self.output, origin);
+        let pooled = self.pooled.map(|map| {
+            let half = [n, c, h.div_ceil(2), w.div_ceil(2)];
+            assert_eq!(map.dims(), half, "shape of the pooled map");
+            let origin = map.origin_mut_ptr();
+            Planes::new(map, origin)
+        });
+        let (blocks, bounds) = (input.blocks(), self.activation.bounds());
+        parallel::for_each(n * blocks, |job| {
+            let (i, b) = (job / blocks, job % blocks);
+            let lanes = |values: &Buffer| -> [f32; BLOCK] {
+                std::array::from_fn(|l| values.as_slice()[b * BLOCK + l])
+            };
+            let (scale, shift) = (lanes(&weights.scale), lanes(&weights.shift));
+            // SAFETY: plane `b` of image `i` of all maps, whose shapes were
+            // checked; nobody else writes those that are written.
+            unsafe {
+                let plane = |map: &Planes<*const f32>| map.origin.get().add(map.offset(i, b));
+                let read = |map: &Planes<*const f32>, y: usize| {
+                    std::slice::from_raw_parts(plane(map).add(y * map.row), w * BLOCK)
+                };
+                let written = to.origin.get().add(to.offset(i, b));
+                for y in 0..h {
+                    let x = read(&from, y);
+                    let row = std::slice::from_raw_parts_mut(written.add(y * to.row), w * BLOCK);
+                    match &residual {
+                        Some(map) => {
+                            let rows = [x, read(map, y)];
+                            affine_sum_row(isa, rows, row, &scale, &shift, bounds);
+                        }
+                        None => affine_row(isa, x, row, &scale, &shift, bounds),
+                    }
+                }
+                if let Some(map) = pooled {
+                    let at = map.origin.get().add(map.offset(i, b));
+                    let (at, row) = (at, map.row);
+                    let from = Rows {
+                        at: written.cast_const(),
+                        row: to.row,
+                    };
+                    average_rows(isa, from, [h, w], Rows { at, row }, false);
+                }
+            }
+        });
+    }
 }
 
 #[cfg(test)]
@@ -119,26 +179,42 @@ mod tests {
     use crate::{from_nchw, pool::average_pool2, testing::Rng, to_nchw};
 
     #[test]
-    fn every_pixel_is_scaled_shifted_and_bounded_and_the_average_is_that_of_the_result() {
+    fn every_pixel_is_scaled_shifted_summed_and_bounded_and_the_average_is_that_of_the_result() {
         let mut rng = Rng::new(5);
         for dims in [[1, 1, 1, 1], [2, 35, 5, 4], [1, 16, 3, 9]] {
             let [n, c, h, w] = dims;
             let (x, scale, shift) = (rng.vec(n * c * h * w), rng.vec(c), rng.vec(c));
+            let r = rng.vec(x.len());
             let weights = AffineWeights::new(&scale, &shift);
             for isa in Isa::available() {
-                for (activation, pad) in [(Activation::Identity, 0), (Activation::Relu, 1)] {
+                for (activation, pad, sum) in [
+                    (Activation::Identity, 0, true),
+                    (Activation::Relu, 1, false),
+                    (Activation::Relu6, 1, true),
+                ] {
                     let mut from = BlockedMap::zeros(dims, 2);
                     from_nchw(isa, &x, &mut from);
+                    let mut residual = BlockedMap::zeros(dims, 1);
+                    from_nchw(isa, &r, &mut residual);
                     let mut to = BlockedMap::zeros(dims, pad);
                     let half = [n, c, h.div_ceil(2), w.div_ceil(2)];
                     let mut pooled = BlockedMap::zeros(half, 1);
-                    affine(isa, &weights, activation, &from, &mut to, Some(&mut pooled));
+                    let map = Affine {
+                        weights: &weights,
+                        input: &from,
+                        residual: sum.then_some(&residual),
+                        activation,
+                        output: &mut to,
+                        pooled: Some(&mut pooled),
+                    };
+                    map.run(isa);
 
                     let mut y = vec![0.0; x.len()];
                     to_nchw(isa, &to, &mut y);
                     for (i, (&x, y)) in x.iter().zip(y).enumerate() {
                         let channel = i / (h * w) % c;
-                        let exact = x * scale[channel] + shift[channel];
+                        let residual = if sum { r[i] } else { 0.0 };
+                        let exact = x * scale[channel] + shift[channel] + residual;
                         let [low, high] = activation.bounds();
                         let expected = exact.clamp(low, high);
                         assert!((y - expected).abs() < 1e-6, "{isa:?} {dims:?} at {i}");

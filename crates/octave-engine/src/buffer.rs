@@ -35,6 +35,11 @@ impl Buffer {
         self.len = len;
     }
 
+    /// The length up to which memory is there.
+    pub(crate) fn capacity(&self) -> usize {
+        self.lines.len() * 16
+    }
+
     /// The floats.
     pub fn as_slice(&self) -> &[f32] {
         // SAFETY: `lines` holds at least `len` initialised floats, contiguous

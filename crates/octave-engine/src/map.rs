@@ -1,7 +1,8 @@
 //! Channel-blocked feature maps.
 
 use crate::BLOCK;
-use crate::buffer::{Buffer, floats};
+use crate::buffer::{Buffer, Shared, floats};
+use crate::parallel;
 
 /// A feature map laid out as `[n][⌈c/16⌉][h + 2·pad][w + 2·pad][16]`.
 ///
@@ -42,17 +43,59 @@ impl BlockedMap {
         if self.dims == dims && self.pad == pad {
             return;
         }
+        let size = Self::floats(dims, pad);
+        self.dims = dims;
+        self.pad = pad;
+        self.data.resize(size);
+        if pad > 0 {
+            self.clear_border();
+        }
+    }
+
+    /// The floats of a map of shape `[n, c, h, w]` with a border of `pad` pixels.
+    ///
+    /// # Panics
+    ///
+    /// If memory cannot hold such a map.
+    pub fn floats(dims: [usize; 4], pad: usize) -> usize {
         let [n, c, h, w] = dims;
         // Everything that is computed from a map's shape later on fits.
         let side = |length: usize| length.saturating_add(pad.saturating_mul(2));
         let channels = c.checked_next_multiple_of(BLOCK).unwrap_or(usize::MAX);
         let size = floats("a map", &[n, channels.max(BLOCK), side(h), side(w)]);
-        self.dims = dims;
-        self.pad = pad;
-        self.data.resize(if c == 0 { 0 } else { size });
-        if pad > 0 {
-            self.clear_border();
-        }
+        if c == 0 { 0 } else { size }
+    }
+
+    /// The floats that it can hold without asking for memory.
+    pub fn capacity(&self) -> usize {
+        self.data.capacity()
+    }
+
+    /// Copies the pixels of a map of the same shape, whatever the borders.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ.
+    pub fn copy_from(&mut self, from: &Self) {
+        assert_eq!(self.dims, from.dims, "shape of a copy");
+        let [n, _, h, w] = self.dims;
+        let blocks = self.blocks();
+        let (image, block, row) = (self.image_stride(), self.block_stride(), self.row_stride());
+        let to = Shared(self.origin_mut_ptr());
+        let origin = Shared(from.origin_ptr());
+        parallel::for_each(n * blocks, |job| {
+            let (i, b) = (job / blocks, job % blocks);
+            let source = i * from.image_stride() + b * from.block_stride();
+            for y in 0..h {
+                // SAFETY: row `y` of plane `b` of image `i` of both maps, which have the same
+                // shape; no other job writes it.
+                unsafe {
+                    let from = origin.get().add(source + y * from.row_stride());
+                    let to = to.get().add(i * image + b * block + y * row);
+                    std::ptr::copy_nonoverlapping(from, to, w * BLOCK);
+                }
+            }
+        });
     }
 
     fn clear_border(&mut self) {
@@ -140,6 +183,23 @@ mod tests {
             assert!(made.is_err(), "{dims:?} with a border of {pad}");
         }
         assert_eq!(BlockedMap::zeros([2, 0, 3, 4], 1).as_slice(), []);
+    }
+
+    #[test]
+    fn a_copy_has_the_pixels_and_a_border_of_its_own() {
+        for dims in [[1, 1, 1, 1], [2, 35, 5, 4], [3, 16, 1, 7]] {
+            let x = Rng::new(2).vec(dims.iter().product());
+            let maps = [0, 2, 1].map(|pad| {
+                let mut map = BlockedMap::zeros(dims, pad);
+                crate::from_nchw(crate::Isa::best(), &x, &mut map);
+                map
+            });
+            for (from, to) in [(0, 1), (1, 0), (2, 1)] {
+                let mut copy = BlockedMap::zeros(dims, maps[to].pad());
+                copy.copy_from(&maps[from]);
+                assert_eq!(copy.as_slice(), maps[to].as_slice(), "{dims:?}");
+            }
+        }
     }
 
     #[test]

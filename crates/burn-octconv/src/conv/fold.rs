@@ -30,10 +30,19 @@ impl Affine {
     pub(crate) fn new(norm: &BatchNorm) -> Self {
         let device = norm.gamma.val().device();
         let state = |x: Tensor<1>| wide(x.detach().to_device(&device));
-        let mean = state(norm.running_mean.value_sync());
-        let variance = state(norm.running_var.value_sync());
-        let scale = state(norm.gamma.val()) / (variance + norm.epsilon).sqrt();
-        let shift = state(norm.beta.val()) - mean * scale.clone();
+        let parameters = [norm.gamma.val(), norm.beta.val()];
+        let running = [&norm.running_mean, &norm.running_var].map(|state| state.value_sync());
+        let ([gamma, beta], [mean, variance]) = (parameters.map(state), running.map(state));
+        Self::from_statistics([gamma, beta, mean, variance], norm.epsilon)
+    }
+
+    /// Of γ, β, μ and σ².
+    pub(crate) fn from_statistics(
+        [gamma, beta, mean, variance]: [Tensor<1>; 4],
+        epsilon: f64,
+    ) -> Self {
+        let scale = gamma / (variance + epsilon).sqrt();
+        let shift = beta - mean * scale.clone();
         Self { scale, shift }
     }
 

@@ -7,6 +7,8 @@ use burn::{
 use octave_plan::{Path, Plan};
 
 use super::OctConv2dConfig;
+#[cfg(feature = "flex")]
+use crate::ops::PackedKernels;
 use crate::{
     ChannelSplit, FeatureError, OctFeatures,
     ops::{self, OctKernels},
@@ -43,6 +45,10 @@ pub struct OctConv2d {
     /// How the layer is computed, path by path.
     #[module(skip)]
     pub plan: Plan<2>,
+    /// The kernels as the engine reads them, from call to call.
+    #[cfg(feature = "flex")]
+    #[module(skip)]
+    pub packed: PackedKernels,
 }
 
 impl OctConv2d {
@@ -71,6 +77,8 @@ impl OctConv2d {
             bias_high: bias(plan.output[0]),
             bias_low: bias(plan.output[1]),
             plan,
+            #[cfg(feature = "flex")]
+            packed: PackedKernels::default(),
         }
     }
 
@@ -172,6 +180,8 @@ impl OctConv2d {
             l2l: value(&self.l2l),
             bias_high: bias(&self.bias_high),
             bias_low: bias(&self.bias_low),
+            #[cfg(feature = "flex")]
+            packed: self.packed.share(),
         }
     }
 }

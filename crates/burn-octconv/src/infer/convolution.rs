@@ -7,55 +7,12 @@ use burn::{
 };
 use octave_plan::{Plan, Refusal};
 
-use super::{
-    builder::{Epilogue, Id, NetworkBuilder, Node, OctMap, Op, Reading, Size, SizeId},
-    values,
+use super::builder::{Epilogue, Id, NetworkBuilder, Node, OctMap, Op, Reading, Size, SizeId};
+use crate::{
+    OctConv2d,
+    lowered::{self, Group, Sum, add_terms, values},
 };
-use crate::OctConv2d;
-use octave_engine::{
-    Isa,
-    conv::{Activation, DepthwiseWeights, Kernel, PackedWeights, StemWeights, panel_width},
-};
-
-/// A convolution that adds to an output group.
-struct Term {
-    reading: Reading,
-    weight: Vec<f32>,
-    c_in: usize,
-    kernel: [usize; 2],
-    dilation: [usize; 2],
-    groups: usize,
-}
-
-/// An output group on its way: what is summed at its resolution and, upsampled, at half of it.
-#[derive(Default)]
-struct Group {
-    fine: Vec<Term>,
-    coarse: Vec<Term>,
-    bias: Vec<f32>,
-}
-
-/// Packs kernels in panels of the given width.
-fn pack(channels: usize, width: usize, terms: &[Term], bias: Option<&[f32]>) -> PackedWeights {
-    let kernels: Vec<_> = terms
-        .iter()
-        .map(|term| Kernel {
-            weight: &term.weight,
-            c_in: term.c_in,
-            size: term.kernel,
-            dilation: term.dilation,
-            groups: term.groups,
-            transposed: false,
-        })
-        .collect();
-    let mut packed = PackedWeights::default();
-    packed.pack_panels(Isa::best(), channels, width, &kernels, bias);
-    packed
-}
-
-fn readings(terms: Vec<Term>) -> Vec<Reading> {
-    terms.into_iter().map(|term| term.reading).collect()
-}
+use octave_engine::conv::{Activation, StemWeights};
 
 fn bias_values(bias: &Option<Param<Tensor<1>>>) -> Result<Option<Vec<f32>>, Refusal> {
     bias.as_ref().map(|bias| values(bias.val())).transpose()
@@ -178,23 +135,20 @@ impl NetworkBuilder {
     /// Adds the operation that computes an output group.
     fn product(
         &mut self,
-        group: Group,
+        group: Group<Reading>,
         groups: usize,
         residual: Option<Id>,
         activation: Activation,
         to: Id,
     ) {
-        // The fine and the coarse sum are computed panel by panel.
-        let channels = self.maps[to].channels;
-        let width = panel_width(channels, groups);
-        let weights = pack(channels, width, &group.fine, Some(&group.bias));
-        let coarse = (!group.coarse.is_empty()).then(|| {
-            let weights = pack(channels, width, &group.coarse, None);
-            (weights, readings(group.coarse))
-        });
+        let Sum {
+            weights,
+            sources,
+            coarse,
+        } = group.pack(groups);
         self.ops.push(Op::Product(Box::new(Node {
             weights,
-            sources: readings(group.fine),
+            sources,
             coarse,
             residual,
             activation,
@@ -209,39 +163,17 @@ impl NetworkBuilder {
         &mut self,
         x: OctMap,
         layer: &OctConv2d,
-        groups: &mut [Group; 2],
+        groups: &mut [Group<Reading>; 2],
     ) -> Result<SizeId, Refusal> {
         let plan = &layer.plan;
         let padding = plan.fused_padding()?;
-        let kernels = layer.kernels();
-        for path in &plan.paths {
+        add_terms(plan, &layer.kernels(), groups, |path| {
             let map = self.pooled(x.group(path.from), path.pool + path.down)?;
-            let c_in = plan.input[path.from];
-            if self.maps[map].channels != c_in {
+            if self.maps[map].channels != plan.input[path.from] {
                 return Err(Refusal::Shape);
             }
-            let kernel = kernels.get(path).ok_or(Refusal::Shape)?;
-            let term = Term {
-                reading: self.read(map, path.stride, padding),
-                weight: values(kernel.clone())?,
-                c_in,
-                kernel: plan.kernel_size,
-                dilation: plan.dilation,
-                groups: plan.groups,
-            };
-            let group = &mut groups[path.to];
-            match path.up {
-                0 => group.fine.push(term),
-                _ => group.coarse.push(term),
-            }
-        }
-        for (level, bias) in [&layer.bias_high, &layer.bias_low].into_iter().enumerate() {
-            let sums = &mut groups[level].bias;
-            sums.resize(plan.output[level], 0.0);
-            for (sum, bias) in sums.iter_mut().zip(bias_values(bias)?.unwrap_or_default()) {
-                *sum += bias;
-            }
-        }
+            Ok(self.read(map, path.stride, padding))
+        })?;
         Ok(self.output_size(x, plan, padding))
     }
 
@@ -279,7 +211,6 @@ impl NetworkBuilder {
         let size = self.output_size(x, plan, padding);
         let half = self.size(Size::Half(size));
         let kernels = layer.kernels();
-        let biases = [&layer.bias_high, &layer.bias_low];
         let mut maps = [None, None];
         for path in &plan.paths {
             let from = self.pooled(x.group(path.from), path.pool)?;
@@ -287,12 +218,7 @@ impl NetworkBuilder {
             if channels != plan.input[path.from] {
                 return Err(Refusal::Shape);
             }
-            let kernel = kernels.get(path).ok_or(Refusal::Shape)?;
-            let weight = values(kernel.clone())?;
-            let bias = bias_values(biases[path.to])?;
-            let (kernel, dilation) = (plan.kernel_size, plan.dilation);
-            let weights =
-                DepthwiseWeights::new(&weight, channels, kernel, dilation, bias.as_deref());
+            let weights = lowered::depthwise(plan, &kernels, path, None)?;
             self.read(from, path.stride, padding);
             let to = self.map(channels, [size, half][path.to]);
             self.ops.push(Op::Depthwise {

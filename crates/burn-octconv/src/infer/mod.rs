@@ -45,17 +45,3 @@ pub use network::Network;
 pub use steps::StepTime;
 
 pub use octave_engine::peak_macs_per_second;
-
-use burn::tensor::Tensor;
-use octave_plan::Refusal;
-
-use crate::ops::eligibility;
-
-/// The elements of a tensor, if it is f32 on Flex and outside of autodiff.
-fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Refusal> {
-    eligibility::tensor(&tensor)?;
-    if tensor.device().is_autodiff() {
-        return Err(Refusal::Tracked);
-    }
-    tensor.try_into_vec_as().map_err(|_| Refusal::Backend)
-}

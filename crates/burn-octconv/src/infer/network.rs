@@ -9,11 +9,11 @@ use octave_plan::Refusal;
 use super::{
     builder::{Id, Map, NetworkBuilder, Node, OctMap, Op, Reading, Size},
     schedule::Schedule,
-    values,
 };
+use crate::lowered::values;
 use octave_engine::{
     BlockedMap, Isa, Spares,
-    affine::affine,
+    affine::Affine,
     conv::{
         Coarse, Depthwise, Kernel, Output, PackedWeights, Product, Source, Stem, depthwise, run,
     },
@@ -367,7 +367,17 @@ impl Step<'_> {
                 activation,
                 from,
                 ..
-            } => affine(isa, weights, *activation, self.get(*from), to, pooled),
+            } => {
+                let map = Affine {
+                    weights,
+                    input: self.get(*from),
+                    residual: None,
+                    activation: *activation,
+                    output: to,
+                    pooled,
+                };
+                map.run(isa);
+            }
             Op::Pool { from, .. } => average_pool2(isa, self.get(*from), to),
             Op::MaxPool { from, .. } => max_pool3(isa, self.get(*from), to),
         }

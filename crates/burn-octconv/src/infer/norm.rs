@@ -3,11 +3,8 @@
 use burn::nn::BatchNorm;
 use octave_plan::Refusal;
 
-use super::{
-    builder::{Id, NetworkBuilder, OctMap, Op, Size},
-    values,
-};
-use crate::{OctBatchNorm, conv::Affine};
+use super::builder::{Id, NetworkBuilder, OctMap, Op, Size};
+use crate::{OctBatchNorm, conv::Affine, lowered::values};
 use octave_engine::{affine::AffineWeights, conv::Activation};
 
 impl NetworkBuilder {

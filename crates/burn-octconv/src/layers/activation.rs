@@ -4,15 +4,15 @@ use burn::{
         Dropout, DropoutConfig,
         activation::{Activation, ActivationConfig},
     },
-    tensor::{Device, activation},
+    tensor::Device,
 };
 
-use crate::OctFeatures;
+use crate::{OctFeatures, ops::norm};
 
 impl OctFeatures {
     /// Rectified linear unit on both groups.
     pub fn relu(self) -> Self {
-        self.map(activation::relu)
+        self.activate(norm::Activation::Relu)
     }
 }
 
@@ -44,7 +44,10 @@ impl OctActivation {
 
     /// Applies the activation; shapes do not change.
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        input.map(|x| self.activation.forward(x))
+        match &self.activation {
+            Activation::Relu(_) => input.relu(),
+            activation => input.map(|x| activation.forward(x)),
+        }
     }
 }
 

@@ -38,9 +38,19 @@ pub trait ChannelNorm: Module {
         };
         activate(activation, y)
     }
+
+    /// The batch norm that it is, if it is one: with its running statistics it can be computed with
+    /// the convolution before it.
+    fn as_batch_norm(&self) -> Option<&BatchNorm> {
+        None
+    }
 }
 
 impl ChannelNorm for BatchNorm {
+    fn as_batch_norm(&self) -> Option<&BatchNorm> {
+        Some(self)
+    }
+
     fn channels(&self) -> Option<usize> {
         Some(self.gamma.dims()[0])
     }
@@ -60,6 +70,13 @@ impl ChannelNorm for BatchNorm {
 }
 
 impl ChannelNorm for Normalization {
+    fn as_batch_norm(&self) -> Option<&BatchNorm> {
+        match self {
+            Self::Batch(norm) => Some(norm),
+            _ => None,
+        }
+    }
+
     fn channels(&self) -> Option<usize> {
         match self {
             Self::Identity(_) => None,
@@ -141,6 +158,11 @@ impl<M: ChannelNorm> OctNorm<M> {
             input.check_same(residual).unwrap_or_else(|e| panic!("{e}"));
         }
         let size = input.size();
+        #[cfg(feature = "flex")]
+        let input = match self.noted(input, residual.as_ref(), activation) {
+            Ok(noted) => return noted,
+            Err(input) => input,
+        };
         let (high, low) = input.into_parts();
         let (residual_high, residual_low) = residual.map_or((None, None), OctFeatures::into_parts);
         let normalize = |x: Option<_>, residual, norm: &Option<M>| {
@@ -150,6 +172,38 @@ impl<M: ChannelNorm> OctNorm<M> {
         let high = normalize(high, residual_high, &self.high);
         let low = normalize(low, residual_low, &self.low);
         OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// What [`forward_with`](Self::forward_with) returns, left to the layer that reads it.
+    ///
+    /// # Errors
+    ///
+    /// The input, if it is a plain map or the norm none that an engine computes.
+    #[cfg(feature = "flex")]
+    fn noted(
+        &self,
+        input: OctFeatures,
+        residual: Option<&OctFeatures>,
+        activation: Activation,
+    ) -> Result<OctFeatures, OctFeatures> {
+        let norms = [&self.high, &self.low];
+        let batch_norms = norms.map(|norm| norm.as_ref().and_then(M::as_batch_norm));
+        if norms
+            .iter()
+            .zip(&batch_norms)
+            .any(|(norm, batch)| norm.is_some() != batch.is_some())
+        {
+            return Err(input);
+        }
+        let size = input.size();
+        let normalized = input.into_blocked()?.normalize(batch_norms);
+        let normalized = normalized.map_err(|input| OctFeatures::from_blocked(input, size))?;
+        let normalized = OctFeatures::from_blocked(normalized, size);
+        let sum = match residual {
+            Some(residual) => normalized + residual.clone(),
+            None => normalized,
+        };
+        Ok(sum.activate(activation))
     }
 
     /// Whether `input` has the channels that the layer was built for.

@@ -32,7 +32,14 @@ impl OctFeatures {
     ///
     /// - output: `[batch, channels_high + channels_low]`
     pub fn global_avg_pool(self) -> Tensor<2> {
-        self.global(|x| adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3))
+        #[cfg(feature = "flex")]
+        let plain = match self.into_blocked() {
+            Ok(map) => return map.global_average(),
+            Err(plain) => plain,
+        };
+        #[cfg(not(feature = "flex"))]
+        let plain = self;
+        plain.global(|x| adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3))
     }
 
     /// Global max pooling: the largest value of every channel, high channels first.

@@ -23,21 +23,55 @@ pub(crate) fn tensor<const D: usize>(x: &Tensor<D>) -> Result<(), Refusal> {
     }
 }
 
+/// Whether an engine computes a layer so that its result can stay in the engine's layout.
+pub(super) fn blocked(
+    features: &OctFeatures,
+    kernels: &OctKernels,
+    plan: &Plan<2>,
+) -> Result<(), Refusal> {
+    parameters(kernels)?;
+    let device = features.device();
+    engine_of(&device)?;
+    if device.is_autodiff() {
+        return Err(Refusal::Tracked);
+    }
+    if !features.is_blocked() {
+        plain(features)?;
+        // Blocks of sixteen channels would be mostly padding.
+        let [high, low] = features.channels();
+        if (high + low) < 8 {
+            return Err(Refusal::Layer("a first layer"));
+        }
+    }
+    OctConv::new(plan.clone(), features.images(), features.size())?;
+    if plan.is_depthwise() && !plan.keeps_size() {
+        let padding = plan.padding_at_stride_1();
+        return Err(Refusal::Misaligned { padding });
+    }
+    Ok(())
+}
+
+fn plain(features: &OctFeatures) -> Result<(), Refusal> {
+    let groups = [features.high(), features.low()];
+    groups.into_iter().flatten().try_for_each(tensor)
+}
+
+fn parameters(kernels: &OctKernels) -> Result<(), Refusal> {
+    let weights = [&kernels.h2h, &kernels.h2l, &kernels.l2h, &kernels.l2l];
+    weights.into_iter().flatten().try_for_each(tensor)?;
+    let biases = [&kernels.bias_high, &kernels.bias_low];
+    biases.into_iter().flatten().try_for_each(tensor)
+}
+
 /// The geometry of an octave convolution that an engine computes.
 pub(super) fn octconv2d(
     features: &OctFeatures,
     kernels: &OctKernels,
     plan: &Plan<2>,
 ) -> Result<Geometry, Refusal> {
-    let groups = [features.high(), features.low()];
-    let first = groups.into_iter().flatten().next();
-    let images = first.map_or(0, |x| x.dims()[0]);
-    groups.into_iter().flatten().try_for_each(tensor)?;
-    let weights = [&kernels.h2h, &kernels.h2l, &kernels.l2h, &kernels.l2l];
-    weights.into_iter().flatten().try_for_each(tensor)?;
-    let biases = [&kernels.bias_high, &kernels.bias_low];
-    biases.into_iter().flatten().try_for_each(tensor)?;
-    geometry(plan, images, features.size())
+    plain(features)?;
+    parameters(kernels)?;
+    geometry(plan, features.images(), features.size())
 }
 
 /// The geometry of a layer in f32 that an engine computes.

@@ -27,6 +27,10 @@ use burn::{
 use octave_plan::{Path, Plan, Refusal};
 
 use crate::OctFeatures;
+#[cfg(feature = "flex")]
+use crate::blocked;
+#[cfg(feature = "flex")]
+pub use crate::blocked::PackedKernels;
 
 /// The kernels and biases of one octave convolution. A path without a kernel does not exist.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +47,9 @@ pub struct OctKernels {
     pub bias_high: Option<Tensor<1>>,
     /// Bias of the low output, `[channels_low_out]`.
     pub bias_low: Option<Tensor<1>>,
+    /// Where an engine keeps them as it reads them, from call to call.
+    #[cfg(feature = "flex")]
+    pub packed: PackedKernels,
 }
 
 impl OctKernels {
@@ -75,6 +82,11 @@ impl OctKernels {
 /// If features or kernels do not fit the plan; [`OctConv2d`](crate::OctConv2d) checks this with a
 /// message of its own.
 pub fn octconv2d(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) -> OctFeatures {
+    #[cfg(feature = "flex")]
+    if eligibility::blocked(&features, &kernels, plan).is_ok() {
+        let size = plan.output_size(features.size());
+        return OctFeatures::from_blocked(blocked::octconv2d(features, kernels, plan), size);
+    }
     #[cfg(feature = "flex")]
     if let Ok(geometry) = eligibility::octconv2d(&features, &kernels, plan) {
         return backend::octconv2d(features, kernels, geometry);

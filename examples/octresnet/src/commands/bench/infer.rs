@@ -9,8 +9,9 @@ use super::{
 
 /// Measures inference of a network: images in, logits out.
 ///
-/// The engine's rows are the network in its inference form, with norms folded and weights packed; the
-/// others are the network as it is trained.
+/// The engine's rows are the network in its inference form, with norms folded and weights packed;
+/// module is its layers as they are called one by one, on the engine too; the others are the same
+/// layers without it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet bench infer --alpha 0,0.25,0.5 --batch 1,8
@@ -25,9 +26,11 @@ pub(super) struct InferArgs {
     run: RunArgs,
 }
 
+const FORMS: [Form; 4] = [Form::BurnConv2d, Form::Composed, Form::Module, Form::Engine];
+
 pub(super) fn run(InferArgs { network, run }: &InferArgs) -> anyhow::Result<()> {
     let (device, name) = run.open()?;
-    let sides = sides(&run.rows, &run.alpha, &device)?;
+    let sides = sides(&FORMS, &run.rows, &run.alpha, &device)?;
     let title = format!("Inference of {}", network.arch);
     let contender = |side, batch| contender(side, network, batch, &device);
     network.compare(run, &sides, &name, &title, contender, |_, _, _| Ok(()))
@@ -54,7 +57,7 @@ fn contender<'a>(
             }
             Box::new(move |images| model.forward(images))
         }
-        Form::BurnConv2d | Form::Composed => Box::new(move |images| model.forward(images)),
+        Form::BurnConv2d | Form::Composed | Form::Module => Box::new(move |images| model.forward(images)),
     };
     Ok(Box::new(move || {
         let images = images.clone();

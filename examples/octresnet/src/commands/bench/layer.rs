@@ -11,7 +11,7 @@ use clap::Args;
 use super::{
     RunArgs,
     report::{Comparison, Row},
-    sides::{Form, Side, sides},
+    sides::{Form, LAYERS, Side, sides},
     timing::{Contender, interleave, timed},
 };
 
@@ -46,7 +46,7 @@ pub(super) struct LayerArgs {
 pub(super) fn run(arguments: &LayerArgs) -> anyhow::Result<()> {
     let run = &arguments.run;
     let (device, name) = run.open()?;
-    let sides = sides(&run.rows, &run.alpha, &device)?;
+    let sides = sides(&LAYERS, &run.rows, &run.alpha, &device)?;
     let device = device.autodiff();
     let vanilla = arguments.macs(0.0)?;
     for &batch in &run.batch {
@@ -134,7 +134,7 @@ fn contender<'a>(
             let layer = arguments.vanilla(device);
             Box::new(move |input| layer.forward(input.into_high()).into())
         }
-        Form::Composed | Form::Engine => {
+        Form::Composed | Form::Module | Form::Engine => {
             let layer = arguments.octave(side.alpha).try_init(device)?;
             Box::new(move |input| layer.forward(input))
         }

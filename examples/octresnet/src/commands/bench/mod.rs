@@ -30,7 +30,7 @@ use timing::{Contender, Timing, Until, interleave};
 ///
 /// Rows: burn-conv2d is the vanilla network (or layer) of Burn's own Conv2d; composed is the octave
 /// one out of Burn's operations; engine is the octave one by this project's engine, on devices that
-/// have one (flex), for alpha 0 too.
+/// have one (flex), for alpha 0 too; module, in inference, the same layer by layer.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet bench infer                                 Oct-ResNet-50, one image

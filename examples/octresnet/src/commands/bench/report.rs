@@ -134,7 +134,7 @@ impl Comparison {
     fn alpha_ratios(&self) -> impl Iterator<Item = String> {
         self.rows.iter().filter(|row| row.alpha > 0.0).filter_map(|row| {
             let form = match row.name {
-                Form::Engine => Form::Engine,
+                form @ (Form::Module | Form::Engine) => form,
                 // Composed at α = 0 is the vanilla side.
                 Form::Composed | Form::BurnConv2d => Form::BurnConv2d,
             };

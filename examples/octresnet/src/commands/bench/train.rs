@@ -8,7 +8,7 @@ use clap::Args;
 use super::{
     NetworkArgs, RunArgs, memory,
     report::Row,
-    sides::{Side, sides},
+    sides::{LAYERS, Side, sides},
     timing::{Contender, timed},
 };
 
@@ -40,7 +40,7 @@ pub(super) struct TrainArgs {
 pub(super) fn run(arguments: &TrainArgs) -> anyhow::Result<()> {
     let TrainArgs { network, run, .. } = arguments;
     let (device, name) = run.open()?;
-    let sides = sides(&run.rows, &run.alpha, &device)?;
+    let sides = sides(&LAYERS, &run.rows, &run.alpha, &device)?;
     let device = device.autodiff();
     if arguments.print_peak {
         let mut step = contender(sides[0], network, run.batch[0], &device)?;

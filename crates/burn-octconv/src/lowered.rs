@@ -1,0 +1,188 @@
+//! An octave convolution as products of the engine: what is summed into each output group, path by
+//! path as the plan says, with the kernels packed.
+
+use burn::tensor::Tensor;
+use octave_engine::{
+    Isa,
+    conv::{DepthwiseWeights, Kernel, PackedWeights, panel_width},
+};
+use octave_plan::{Path, Plan, Refusal};
+
+use crate::{
+    conv::Affine,
+    ops::{OctKernels, eligibility},
+};
+
+/// The elements of a tensor, if it is f32 on Flex and outside of autodiff.
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Refusal> {
+    eligibility::tensor(&tensor)?;
+    if tensor.device().is_autodiff() {
+        return Err(Refusal::Tracked);
+    }
+    tensor.try_into_vec_as().map_err(|_| Refusal::Backend)
+}
+
+fn values_of(bias: &Option<Tensor<1>>) -> Result<Option<Vec<f32>>, Refusal> {
+    bias.clone().map(values).transpose()
+}
+
+/// A convolution that adds to an output group, of a map that `reading` names.
+struct Term<R> {
+    reading: R,
+    weight: Vec<f32>,
+    c_in: usize,
+    kernel: [usize; 2],
+    dilation: [usize; 2],
+    groups: usize,
+}
+
+/// An output group on its way: what is summed at its resolution and, upsampled, at half of it.
+pub(crate) struct Group<R> {
+    fine: Vec<Term<R>>,
+    coarse: Vec<Term<R>>,
+    bias: Vec<f32>,
+}
+
+impl<R> Default for Group<R> {
+    fn default() -> Self {
+        let (fine, coarse) = (Vec::new(), Vec::new());
+        let bias = Vec::new();
+        Self { fine, coarse, bias }
+    }
+}
+
+/// An output group, packed, and the maps that it reads in the order of the kernels.
+pub(crate) struct Sum<R> {
+    pub(crate) weights: PackedWeights,
+    pub(crate) sources: Vec<R>,
+    /// What is summed at half the resolution.
+    pub(crate) coarse: Option<(PackedWeights, Vec<R>)>,
+}
+
+/// Adds the paths and biases of a layer to its output groups. `read` names the map of a path.
+pub(crate) fn add_terms<R>(
+    plan: &Plan<2>,
+    kernels: &OctKernels,
+    groups: &mut [Group<R>; 2],
+    mut read: impl FnMut(&Path) -> Result<R, Refusal>,
+) -> Result<(), Refusal> {
+    for path in &plan.paths {
+        let reading = read(path)?;
+        let kernel = kernels.get(path).ok_or(Refusal::Shape)?;
+        let term = Term {
+            reading,
+            weight: values(kernel.clone())?,
+            c_in: plan.input[path.from],
+            kernel: plan.kernel_size,
+            dilation: plan.dilation,
+            groups: plan.groups,
+        };
+        let group = &mut groups[path.to];
+        match path.up {
+            0 => group.fine.push(term),
+            _ => group.coarse.push(term),
+        }
+    }
+    for (level, bias) in [&kernels.bias_high, &kernels.bias_low]
+        .into_iter()
+        .enumerate()
+    {
+        let sums = &mut groups[level].bias;
+        sums.resize(plan.output[level], 0.0);
+        for (sum, bias) in sums.iter_mut().zip(values_of(bias)?.unwrap_or_default()) {
+            *sum += bias;
+        }
+    }
+    Ok(())
+}
+
+impl<R> Group<R> {
+    /// Follows the sum with a scale and a shift.
+    pub(crate) fn scale(&mut self, affine: Affine) -> Result<(), Refusal> {
+        let (scale, shift) = (values(affine.scale)?, values(affine.shift)?);
+        for term in self.fine.iter_mut().chain(&mut self.coarse) {
+            scale_rows(&mut term.weight, &scale);
+        }
+        shift_bias(&mut self.bias, &scale, &shift);
+        Ok(())
+    }
+
+    /// Packs the kernels, of a layer with `groups` groups.
+    pub(crate) fn pack(self, groups: usize) -> Sum<R> {
+        let channels = self.bias.len();
+        // The fine and the coarse sum are computed panel by panel.
+        let width = panel_width(channels, groups);
+        Sum {
+            weights: pack(channels, width, &self.fine, Some(&self.bias)),
+            sources: readings(self.fine),
+            coarse: (!self.coarse.is_empty()).then(|| {
+                let weights = pack(channels, width, &self.coarse, None);
+                (weights, readings(self.coarse))
+            }),
+        }
+    }
+}
+
+fn pack<R>(
+    channels: usize,
+    width: usize,
+    terms: &[Term<R>],
+    bias: Option<&[f32]>,
+) -> PackedWeights {
+    let kernels: Vec<_> = terms
+        .iter()
+        .map(|term| Kernel {
+            weight: &term.weight,
+            c_in: term.c_in,
+            size: term.kernel,
+            dilation: term.dilation,
+            groups: term.groups,
+            transposed: false,
+        })
+        .collect();
+    let mut packed = PackedWeights::default();
+    packed.pack_panels(Isa::best(), channels, width, &kernels, bias);
+    packed
+}
+
+fn readings<R>(terms: Vec<Term<R>>) -> Vec<R> {
+    terms.into_iter().map(|term| term.reading).collect()
+}
+
+/// Packs the kernel of a path of a depthwise layer, followed by a scale and a shift.
+pub(crate) fn depthwise(
+    plan: &Plan<2>,
+    kernels: &OctKernels,
+    path: &Path,
+    affine: Option<Affine>,
+) -> Result<DepthwiseWeights, Refusal> {
+    let channels = plan.input[path.from];
+    let kernel = kernels.get(path).ok_or(Refusal::Shape)?;
+    let mut weight = values(kernel.clone())?;
+    let bias = [&kernels.bias_high, &kernels.bias_low][path.to];
+    let mut bias = values_of(bias)?.unwrap_or_else(|| vec![0.0; channels]);
+    if let Some(affine) = affine {
+        let (scale, shift) = (values(affine.scale)?, values(affine.shift)?);
+        scale_rows(&mut weight, &scale);
+        shift_bias(&mut bias, &scale, &shift);
+    }
+    let (size, dilation) = (plan.kernel_size, plan.dilation);
+    let bias = Some(&*bias);
+    Ok(DepthwiseWeights::new(
+        &weight, channels, size, dilation, bias,
+    ))
+}
+
+/// Multiplies each row of a kernel by an element of `scale`.
+fn scale_rows(weight: &mut [f32], scale: &[f32]) {
+    let row = weight.len() / scale.len();
+    for (row, scale) in weight.chunks_exact_mut(row).zip(scale) {
+        row.iter_mut().for_each(|weight| *weight *= scale);
+    }
+}
+
+fn shift_bias(bias: &mut [f32], scale: &[f32], shift: &[f32]) {
+    for ((bias, scale), shift) in bias.iter_mut().zip(scale).zip(shift) {
+        *bias = *bias * scale + shift;
+    }
+}

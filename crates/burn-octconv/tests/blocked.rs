@@ -1,0 +1,242 @@
+//! Layers called one after the other without gradients, whose maps stay in the engine's layout: as
+//! composed of Burn's operations, whatever follows what, and after every change of a parameter.
+
+#![cfg(feature = "flex")]
+
+use burn::{
+    module::{Module, ModuleMapper, Param},
+    nn::BatchNorm,
+    tensor::{Device, Distribution, Tensor, TensorData, activation},
+};
+use burn_octconv::{
+    OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig, OctFeatures,
+    ops::{norm::Activation, without_engine},
+};
+use proptest::prelude::*;
+use rayon::prelude::*;
+
+/// A norm that does something.
+fn norm(channels: usize, alpha: f64, device: &Device) -> OctBatchNorm {
+    let config = OctBatchNormConfig::new(channels).with_alpha(alpha);
+    let mut norm = config.init(device);
+    for part in [&mut norm.high, &mut norm.low].into_iter().flatten() {
+        disturb(part);
+    }
+    norm
+}
+
+fn disturb(norm: &mut BatchNorm) {
+    let (channels, device) = (norm.gamma.dims(), norm.gamma.device());
+    let random =
+        |low, high| Tensor::<1>::random(channels, Distribution::Uniform(low, high), &device);
+    norm.gamma = Param::from_tensor(random(0.5, 1.5));
+    norm.beta = Param::from_tensor(random(-0.5, 0.5));
+    norm.running_mean.update(random(-0.5, 0.5));
+    norm.running_var.update(random(0.5, 2.0));
+}
+
+fn conv(
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    groups: usize,
+    alpha: [f64; 2],
+    device: &Device,
+) -> OctConv2d {
+    OctConv2dConfig::new(channels, [kernel; 2])
+        .with_stride([stride; 2])
+        .with_groups(groups)
+        .with_alpha_in(alpha[0])
+        .with_alpha_out(alpha[1])
+        .init(device)
+}
+
+fn data(features: OctFeatures) -> Vec<TensorData> {
+    let (high, low) = features.into_parts();
+    let groups = [high, low].into_iter().flatten();
+    groups.map(Tensor::into_data).collect()
+}
+
+/// The same by the engine and composed, within rounding.
+#[track_caller]
+fn assert_same<M: Sync>(model: &M, forward: impl Fn(&M) -> OctFeatures + Sync) {
+    let engine = data(forward(model));
+    let composed = without_engine(|| data(forward(model)));
+    assert_eq!(engine.len(), composed.len());
+    for (engine, composed) in engine.into_iter().zip(composed) {
+        assert_eq!(engine.shape, composed.shape);
+        let composed: Vec<f32> = composed.to_vec().unwrap();
+        let largest = composed.iter().fold(1.0f32, |max, x| max.max(x.abs()));
+        for (one, other) in engine.to_vec::<f32>().unwrap().into_iter().zip(composed) {
+            assert!((one - other).abs() <= 2e-5 * largest, "{one} {other}");
+        }
+    }
+}
+
+/// A residual block of a user's own: two convolutions, one of them in groups or depthwise.
+#[derive(Module, Debug)]
+struct Block {
+    first: OctConv2d,
+    first_norm: OctBatchNorm,
+    second: OctConv2d,
+    second_norm: OctBatchNorm,
+    shortcut: OctConv2d,
+}
+
+impl Block {
+    fn new(width: usize, stride: usize, groups: usize, alpha: f64, device: &Device) -> Self {
+        let alphas = [alpha, alpha];
+        Self {
+            first: conv([width, width], 3, stride, groups, alphas, device),
+            first_norm: norm(width, alpha, device),
+            second: conv([width, width], 1, 1, 1, alphas, device),
+            second_norm: norm(width, alpha, device),
+            shortcut: conv([width, width], 1, stride, 1, alphas, device),
+        }
+    }
+
+    fn forward(&self, x: OctFeatures) -> OctFeatures {
+        let y = self
+            .first_norm
+            .forward(self.first.forward(x.clone()))
+            .relu();
+        let y = self.second_norm.forward(self.second.forward(y));
+        (y + self.shortcut.forward(x)).relu()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn blocks_of_a_users_own(
+        width in 1usize..4,
+        (images, height, width_in_pixels) in (1usize..3, 3usize..12, 3usize..12),
+        stride in 1usize..3,
+        groups in 0usize..3,
+        alpha in prop::sample::select(vec![0.0, 0.25, 0.5]),
+    ) {
+        let device = Device::flex();
+        let channels = 16 * width;
+        let groups = [1, 4, channels][groups];
+        let blocks = [
+            Block::new(channels, stride, groups, alpha, &device),
+            Block::new(channels, 1, 1, alpha, &device),
+        ];
+        let shape = [images, channels, height, width_in_pixels];
+        let image = Tensor::<4>::random(shape, Distribution::Default, &device);
+        assert_same(&blocks, |blocks| {
+            let x = OctFeatures::split(image.clone(), alpha);
+            blocks.iter().fold(x, |x, block| block.forward(x))
+        });
+    }
+}
+
+#[test]
+fn whatever_follows_what() {
+    let device = Device::flex();
+    let layer = conv([20, 36], 3, 1, 1, [0.5, 0.25], &device);
+    let model = (layer, norm(36, 0.25, &device));
+    let image = Tensor::<4>::random([2, 20, 7, 6], Distribution::Default, &device);
+    let x = OctFeatures::split(image, 0.5);
+    type Follow = fn(&OctBatchNorm, OctFeatures) -> OctFeatures;
+    let follow: [Follow; 9] = [
+        |_, y| y,
+        |norm, y| norm.forward(y.relu()),
+        |norm, y| norm.forward(norm.forward(y)),
+        |norm, y| norm.forward(y.clone()) + y,
+        |norm, y| norm.forward(y.clone() + y.relu()),
+        |norm, y| norm.forward_with(y.clone(), Some(y), Activation::Relu6),
+        |norm, y| norm.forward(y).activate(Activation::Relu6).relu(),
+        |norm, y| norm.forward(y.map(activation::gelu)),
+        |_, y| OctFeatures::from_low(y.clone().avg_pool2().into_parts().1.unwrap(), [4, 3]),
+    ];
+    for follow in follow {
+        assert_same(&model, |(layer, norm)| {
+            follow(norm, layer.forward(x.clone()))
+        });
+    }
+    let mean = |layer: &OctConv2d| layer.forward(x.clone()).relu().global_avg_pool();
+    let (engine, composed) = (mean(&model.0), without_engine(|| mean(&model.0)));
+    assert!(engine.all_close(composed, Some(1e-5), Some(1e-6)));
+}
+
+#[test]
+fn two_readers_of_one_map_get_the_borders_and_averages_that_each_needs() {
+    let device = Device::flex();
+    let first = conv([16, 32], 1, 1, 1, [0.0, 0.5], &device);
+    let readers = [1, 3, 5]
+        .map(|kernel| [1, 2].map(|stride| conv([32, 32], kernel, stride, 1, [0.5, 0.5], &device)));
+    let image = Tensor::<4>::random([1, 16, 11, 9], Distribution::Default, &device);
+    let model = (first, readers);
+    for (one, other) in [(0, 2), (2, 0), (1, 1), (2, 1)] {
+        for strides in [[0, 0], [0, 1], [1, 0]] {
+            assert_same(&model, |(first, readers)| {
+                let x = first.forward(image.clone());
+                let y = readers[one][strides[0]].forward(x.clone());
+                y.compute();
+                let z = readers[other][strides[1]].forward(x);
+                match strides {
+                    [0, 0] => y + z,
+                    _ => z,
+                }
+            });
+        }
+    }
+}
+
+/// Adds a constant to every parameter.
+struct Shift;
+
+impl ModuleMapper for Shift {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|x| x + 0.125)
+    }
+}
+
+#[test]
+fn a_changed_parameter_or_statistic_is_seen() {
+    let device = Device::flex();
+    let mut block = Block::new(16, 1, 1, 0.5, &device);
+    let image = Tensor::<4>::random([1, 16, 6, 6], Distribution::Default, &device);
+    let forward = |block: &Block| block.forward(OctFeatures::split(image.clone(), 0.5));
+    let before = data(forward(&block));
+    assert_eq!(data(forward(&block)), before);
+
+    let shifted = block.clone().map(&mut Shift);
+    assert_same(&shifted, forward);
+    assert_ne!(data(forward(&shifted)), before);
+    // A clone has a place of its own.
+    assert_eq!(data(forward(&block)), before);
+
+    for part in [&mut block.first_norm.high, &mut block.first_norm.low] {
+        disturb(part.as_mut().unwrap());
+    }
+    assert_same(&block, forward);
+    assert_ne!(data(forward(&block)), before);
+    let disturbed = data(forward(&block));
+    block.first_norm.high.as_mut().unwrap().epsilon = 0.5;
+    assert_same(&block, forward);
+    assert_ne!(data(forward(&block)), disturbed);
+    // The same kernels without the norm.
+    let x = OctFeatures::split(image.clone(), 0.5);
+    assert_same(&block, |block| block.first.forward(x.clone()));
+}
+
+#[test]
+fn tasks_that_share_a_map_get_the_same_bits() {
+    let device = Device::flex();
+    let block = Block::new(32, 1, 1, 0.5, &device);
+    let image = Tensor::<4>::random([2, 32, 13, 9], Distribution::Default, &device);
+    let expected = data(block.forward(OctFeatures::split(image.clone(), 0.5)));
+    for threads in [1, 2, 3, 8] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().unwrap().install(|| {
+            // Noted here and computed in whichever task comes first.
+            let shared = block.forward(OctFeatures::split(image.clone(), 0.5));
+            (0..64).into_par_iter().with_max_len(1).for_each(|_| {
+                assert_eq!(data(shared.clone()), expected);
+            });
+        });
+    }
+}
