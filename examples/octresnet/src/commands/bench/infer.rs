@@ -57,7 +57,9 @@ fn contender<'a>(
             }
             Box::new(move |images| model.forward(images))
         }
-        Form::BurnConv2d | Form::Composed | Form::Module => Box::new(move |images| model.forward(images)),
+        Form::BurnConv2d | Form::Composed | Form::Module => {
+            Box::new(move |images| model.forward(images))
+        }
     };
     Ok(Box::new(move || {
         let images = images.clone();
