@@ -61,7 +61,7 @@ pub const TARGETS: [&Target; 7] = [
     &config::TARGET,
 ];
 
-/// Checks that an error is a line that can be put on a terminal.
+/// Checks that an error is a line that can be put on a terminal, and does not repeat a file.
 fn check_message(error: &impl std::fmt::Display) {
     let message = error.to_string();
     let control = message.find(char::is_control);
@@ -69,11 +69,6 @@ fn check_message(error: &impl std::fmt::Display) {
         control.is_none(),
         "a control character at {control:?}: {message:?}"
     );
-    check_length(error);
-}
-
-/// Checks that an error does not repeat a file.
-fn check_length(error: &impl std::fmt::Display) {
-    let length = error.to_string().len();
+    let length = message.len();
     assert!(length < 4096, "an error of {length} bytes");
 }

@@ -10,7 +10,7 @@ use burn_octresnet::{
     weights::Checkpoint,
 };
 
-use crate::{Target, check_length, paths};
+use crate::{Target, check_message, paths};
 
 /// A file of weights: an archive or an old pickle of PyTorch, safetensors, or burnpack.
 pub const TARGET: Target = Target {
@@ -80,7 +80,7 @@ pub(crate) fn open(path: &Path) -> bool {
     let checkpoint = match Checkpoint::open(path) {
         Ok(checkpoint) => checkpoint,
         Err(error) => {
-            check_length(&error);
+            check_message(&error);
             return false;
         }
     };
@@ -89,7 +89,7 @@ pub(crate) fn open(path: &Path) -> bool {
     match checkpoint.load(config, &Device::flex()) {
         Ok(_) => true,
         Err(error) => {
-            check_length(&error);
+            check_message(&error);
             false
         }
     }

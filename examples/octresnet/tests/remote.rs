@@ -189,3 +189,30 @@ fn a_server_that_dies_ends_the_run_and_leaves_the_checkpoints() {
     );
     run(&mut place.octresnet(&line)).good();
 }
+
+#[cfg(unix)]
+#[test]
+fn a_client_in_the_middle_of_its_request_does_not_hold_a_server_up() {
+    use std::{io::Write, net::TcpStream};
+
+    let mut server = Server::start(None);
+    let address = server.url.strip_prefix("ws://").unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    client
+        .write_all(b"GET /session HTTP/1.1\r\nX-Slow: ")
+        .unwrap();
+    // Accepted and read before the signal.
+    std::thread::sleep(Duration::from_secs(1));
+    let id = server.process.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    assert!(sent.success());
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = server.process.try_wait().unwrap() {
+            break status;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "it does not end");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(status.success(), "{status}");
+}

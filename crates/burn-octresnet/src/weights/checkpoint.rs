@@ -16,7 +16,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::{
     Format, LARGEST_EXPANSION, Layout, WeightsError, archive,
-    error::{list, shortened},
+    error::{MESSAGE, NAME, list, shown},
     layout::transpose,
     nest::{Fit, Nest, preferred},
 };
@@ -100,7 +100,7 @@ impl Checkpoint {
             false => Ok(self),
             true => Err(WeightsError::Key {
                 path: self.path,
-                key: shortened(key),
+                key: shown(key, NAME),
                 nests: names,
             }),
         }
@@ -133,8 +133,7 @@ impl Checkpoint {
 
     /// The keys of all nests, in words.
     pub(super) fn nest_names(&self) -> String {
-        let names: Vec<_> = self.nests.iter().map(Nest::name).collect();
-        list(&names, 10)
+        list(self.nests.iter().map(Nest::name), 10)
     }
 
     /// The one of those that fit that is to be taken.
@@ -147,11 +146,10 @@ impl Checkpoint {
         match (preferred.pop(), preferred.is_empty()) {
             (Some(one), true) => Ok(one),
             (last, _) => {
-                let all = preferred.iter().chain(&last);
-                let names: Vec<_> = all.map(|fit| nest(fit).name()).collect();
+                preferred.extend(last);
                 Err(WeightsError::Ambiguous {
                     path: self.path.clone(),
-                    nests: list(&names, 10),
+                    nests: list(preferred.iter().map(|fit| nest(fit).name()), 10),
                 })
             }
         }
@@ -265,7 +263,7 @@ impl Checkpoint {
                 "{} tensors of `{}` are no part of the network and left out: {}",
                 ignored.len(),
                 self.path.display(),
-                list(&ignored, 5)
+                list(ignored.iter().map(|name| shown(name, NAME)), 5)
             ));
         }
         let has_classifier = fit.mismatches.is_empty();
@@ -313,7 +311,7 @@ impl Checkpoint {
         let errors: Vec<_> = applied.errors.iter().map(ToString::to_string).collect();
         Err(WeightsError::Damaged {
             path: self.path.clone(),
-            message: one_line(&errors.join(", ")),
+            message: shown(&errors.join(", "), MESSAGE),
         })
     }
 }
@@ -415,7 +413,7 @@ fn contained<T>(path: &Path, read: impl FnOnce() -> Result<T, String>) -> Result
     });
     result.map_err(|message| WeightsError::Damaged {
         path: path.into(),
-        message: one_line(&message),
+        message: shown(&message, MESSAGE),
     })
 }
 
@@ -454,15 +452,4 @@ fn safetensors(bytes: &[u8]) -> Result<BTreeMap<String, PackTensor>, String> {
         Ok((name.into(), tensor))
     });
     tensors.collect()
-}
-
-/// A message of a library as one line of bounded length.
-fn one_line(message: &str) -> String {
-    const LONGEST: usize = 300;
-    let words: Vec<&str> = message.split_whitespace().collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
 }

@@ -190,8 +190,8 @@ impl fmt::Display for WrongTensor {
         write!(
             f,
             "{} is {dtype} {}, not a float of {expected:?}",
-            shortened(name),
-            shortened(&format!("{found:?}"))
+            shown(name, NAME),
+            shown(&format!("{found:?}"), NAME)
         )
     }
 }
@@ -211,9 +211,9 @@ impl Mismatches {
     pub fn lines(&self) -> Vec<String> {
         const MOST: usize = 300;
         let missing = self.missing.iter();
-        let missing = missing.map(|name| format!("missing {}", shortened(name)));
+        let missing = missing.map(|name| format!("missing {}", shown(name, NAME)));
         let unexpected = self.unexpected.iter();
-        let unexpected = unexpected.map(|name| format!("unexpected {}", shortened(name)));
+        let unexpected = unexpected.map(|name| format!("unexpected {}", shown(name, NAME)));
         let wrong = self.wrong.iter().map(|tensor| format!("wrong {tensor}"));
         let lines = missing.chain(unexpected).chain(wrong);
         let mut lines: Vec<_> = lines.take(MOST).collect();
@@ -226,59 +226,57 @@ impl Mismatches {
 
 impl fmt::Display for Mismatches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wrong = self.wrong.iter().take(3).map(ToString::to_string);
-        let wrong: Vec<_> = wrong.collect();
+        let names = |names: &[String]| list(names.iter().map(|name| shown(name, NAME)), 3);
         let kinds = [
-            ("missing", self.missing.len(), &self.missing),
-            ("unexpected", self.unexpected.len(), &self.unexpected),
-            ("wrong", self.wrong.len(), &wrong),
+            ("missing", self.missing.len(), names(&self.missing)),
+            ("unexpected", self.unexpected.len(), names(&self.unexpected)),
+            (
+                "wrong",
+                self.wrong.len(),
+                list(self.wrong.iter().map(WrongTensor::to_string), 3),
+            ),
         ];
-        let parts = kinds.into_iter().filter(|(_, count, _)| *count > 0);
-        let parts: Vec<_> = parts
-            .map(|(kind, count, names)| {
-                let first: Vec<_> = names.iter().take(3).map(|name| shortened(name)).collect();
-                let more = match count {
-                    0..=3 => String::new(),
-                    count => format!(" and {} more", count - 3),
-                };
-                format!("{count} {kind} ({}{more})", first.join(", "))
-            })
-            .collect();
-        f.write_str(&parts.join("; "))
+        let kinds = kinds.iter().filter(|(_, count, _)| *count > 0);
+        let parts = kinds.map(|(kind, count, first)| format!("{count} {kind} ({first})"));
+        f.write_str(&parts.collect::<Vec<_>>().join("; "))
     }
 }
 
-/// The first of the names, each of bounded length.
-pub(super) fn list(names: &[String], most: usize) -> String {
-    let first: Vec<_> = names
-        .iter()
-        .take(most)
-        .map(|name| shortened(name))
-        .collect();
-    match names.len() {
-        count if count > most => format!("{} and {} more", first.join(", "), count - most),
-        _ => first.join(", "),
+/// The first `most` of the texts.
+pub(super) fn list(mut texts: impl ExactSizeIterator<Item = String>, most: usize) -> String {
+    let first: Vec<_> = texts.by_ref().take(most).collect();
+    match texts.len() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
 }
 
 fn counts(tensors: &[(String, usize)]) -> String {
     let counts = tensors.iter();
-    let counts: Vec<_> = counts
-        .map(|(name, count)| format!("{count} in {}", shortened(name)))
-        .collect();
-    list(&counts, 5)
+    let counts = counts.map(|(name, count)| format!("{count} in {}", shown(name, NAME)));
+    list(counts, 5)
 }
 
-/// A name as it is said, since those in a file may have any length and any characters.
-pub(super) fn shortened(name: &str) -> String {
-    const LONGEST: usize = 120;
-    let mut plain = name.chars().map(|character| match character.is_control() {
-        true => '\u{fffd}',
-        false => character,
-    });
-    let start: String = plain.by_ref().take(LONGEST).collect();
-    match plain.next() {
-        Some(_) => format!("{start}…"),
-        None => start,
+/// The most bytes that are said of a name in a file.
+pub(super) const NAME: usize = 120;
+
+/// The most bytes that are said of a library's message, which may repeat what is in a file.
+pub(super) const MESSAGE: usize = 300;
+
+/// A text out of a file as it may be put on a terminal: what is no visible letter is escaped, and of a
+/// text of more than `most` bytes the start is left.
+pub(super) fn shown(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    for letter in text.chars() {
+        match letter {
+            '\'' | '"' | '\\' => shown.push(letter),
+            _ => shown.extend(letter.escape_debug()),
+        }
+        if shown.len() > most {
+            shown.truncate(shown.floor_char_boundary(most));
+            shown.push('…');
+            break;
+        }
     }
+    shown
 }

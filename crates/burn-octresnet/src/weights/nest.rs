@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::{store::burn_pack::Tensor as PackTensor, tensor::Device};
 
-use super::{Layout, Mismatches, WeightsError, WrongTensor, parameters};
+use super::{
+    Layout, Mismatches, WeightsError, WrongTensor,
+    error::{NAME, shown},
+    parameters,
+};
 use crate::model::OctResNetConfig;
 
 /// What the name of a tensor has where that of the network begins: every network has a first stage.
@@ -90,7 +94,7 @@ impl Nest {
     pub(super) fn name(&self) -> String {
         match self.key.as_str() {
             "" => "the top".into(),
-            key => format!("`{}`", super::error::shortened(key)),
+            key => format!("`{}`", shown(key, NAME)),
         }
     }
 

@@ -1,8 +1,14 @@
-use std::{collections::HashSet, fs, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::Path,
+};
 
 use burn::{module::Module, tensor::Tensor};
 use burn_onnx::export::{AxisSpec, ExportError, InputSpec, OnnxExporter, OnnxModel};
-use onnx_ir::{GraphProto, Message, ModelProto, NodeProto, TensorProto};
+use onnx_ir::{
+    AttributeProto, AttributeType, GraphProto, Message, ModelProto, NodeProto, TensorProto,
+};
 
 use super::WeightsError;
 use crate::model::OctResNet;
@@ -92,6 +98,9 @@ fn finish(model: &OnnxModel) -> Result<Vec<u8>, String> {
         }
     }
     say_clip(graph);
+    say_sizes(graph);
+    say_biases(graph);
+    drop_unused(graph);
     model.write_to_bytes().map_err(|error| error.to_string())
 }
 
@@ -101,13 +110,13 @@ fn say_clip(graph: &mut GraphProto) {
     const BOUNDS: [(&str, f32); 2] = [("relu6_min", 0.0), ("relu6_max", 6.0)];
     let nodes = std::mem::take(&mut graph.node);
     let mut rest = nodes.as_slice();
-    let mut sixes = HashSet::new();
+    let mut found = false;
     while let Some(first) = rest.first() {
         let chain = rest.get(..6).filter(|chain| is_relu6(chain));
         graph.node.push(match chain {
             None => first.clone(),
             Some(chain) => {
-                sixes.extend(chain.iter().filter_map(|node| node.input.get(1)));
+                found = true;
                 let mut input = vec![first.input[0].clone()];
                 input.extend(BOUNDS.map(|(name, _)| name.to_string()));
                 NodeProto {
@@ -121,18 +130,15 @@ fn say_clip(graph: &mut GraphProto) {
         });
         rest = &rest[chain.map_or(1, <[_]>::len)..];
     }
-    if sixes.is_empty() {
-        return;
-    }
-    (graph.initializer).retain(|tensor| !sixes.contains(&tensor.name));
+    let bounds = BOUNDS.map(|(name, bound)| TensorProto {
+        name: name.into(),
+        data_type: 1, // f32
+        raw_data: bound.to_le_bytes().to_vec().into(),
+        ..Default::default()
+    });
     graph
         .initializer
-        .extend(BOUNDS.map(|(name, bound)| TensorProto {
-            name: name.into(),
-            data_type: 1, // f32
-            raw_data: bound.to_le_bytes().to_vec().into(),
-            ..Default::default()
-        }));
+        .extend(found.then_some(bounds).into_iter().flatten());
 }
 
 /// Whether the operations are 6 − max(6 − max(x, 0), 0), one feeding the next.
@@ -142,4 +148,88 @@ fn is_relu6(nodes: &[NodeProto]) -> bool {
         && nodes
             .windows(2)
             .all(|two| two[0].output[0] == two[1].input[0])
+}
+
+/// Gives every resizing the sizes of all four axes, the first two of which it keeps. Those of two axes,
+/// as burn-onnx writes them, are taken for the first two by ONNX Runtime's symbolic shape inference, and
+/// lost where it moves channels behind pixels.
+fn say_sizes(graph: &mut GraphProto) {
+    for mut node in std::mem::take(&mut graph.node) {
+        if node.op_type == "Resize" {
+            let [maps, sizes] = ["maps", "sizes"].map(|name| format!("{}_{name}", node.output[0]));
+            let ends = [("start", 0), ("end", 2)];
+            let kept = whole_numbers("Shape", &[&node.input[0]], &maps, &ends);
+            let all = whole_numbers("Concat", &[&maps, &node.input[3]], &sizes, &[("axis", 0)]);
+            graph.node.extend([kept, all]);
+            node.input[3] = sizes;
+            node.attribute.retain(|attribute| attribute.name != "axes");
+        }
+        graph.node.push(node);
+    }
+}
+
+/// An operation whose attributes are whole numbers.
+fn whole_numbers(
+    operation: &str,
+    input: &[&str],
+    output: &str,
+    attributes: &[(&str, i64)],
+) -> NodeProto {
+    let attributes = attributes.iter().map(|&(name, value)| AttributeProto {
+        name: name.into(),
+        i: value,
+        type_: AttributeType::INT.into(),
+        ..Default::default()
+    });
+    NodeProto {
+        name: output.into(),
+        op_type: operation.into(),
+        input: input.iter().map(|name| name.to_string()).collect(),
+        output: vec![output.into()],
+        attribute: attributes.collect(),
+        ..Default::default()
+    }
+}
+
+/// Adds the bias of a linear layer as the vector that it is. burn-onnx makes it a matrix of one row
+/// first, which ONNX Runtime's quantisation by channels takes for a bias of one channel.
+fn say_biases(graph: &mut GraphProto) {
+    let dims = |name: &String| {
+        let mut tensors = graph.initializer.iter();
+        let tensor = tensors.find(|tensor| tensor.name == *name)?;
+        Some(&tensor.dims[..])
+    };
+    let products = graph.node.iter().filter(|node| node.op_type == "MatMul");
+    let products: HashSet<_> = products.map(|node| node.output[0].clone()).collect();
+    let is_row = |node: &&NodeProto| {
+        node.op_type == "Reshape"
+            && matches!(dims(&node.input[0]), Some([_]))
+            && dims(&node.input[1]) == Some(&[2])
+    };
+    let rows = graph.node.iter().filter(is_row);
+    let vectors: HashMap<_, _> = rows
+        .map(|node| (node.output[0].clone(), node.input[0].clone()))
+        .collect();
+    for node in &mut graph.node {
+        if node.op_type == "Add"
+            && products.contains(&node.input[0])
+            && let Some(vector) = vectors.get(&node.input[1])
+        {
+            node.input[1].clone_from(vector);
+        }
+    }
+}
+
+/// Removes what no operation reads any more.
+fn drop_unused(graph: &mut GraphProto) {
+    let read = graph.node.iter().flat_map(|node| &node.input);
+    let outputs = graph.output.iter().map(|output| &output.name);
+    let read: HashSet<_> = read.chain(outputs).cloned().collect();
+    let is_read = |name: &String| read.contains(name);
+    graph.node.retain(|node| node.output.iter().any(is_read));
+    let read = graph.node.iter().flat_map(|node| &node.input);
+    let read: HashSet<_> = read.collect();
+    graph
+        .initializer
+        .retain(|tensor| read.contains(&tensor.name));
 }

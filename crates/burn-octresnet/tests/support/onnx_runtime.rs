@@ -101,7 +101,11 @@ impl Node<'_> {
             "Reshape" => self.reshape(),
             "Shape" => {
                 let shape = &self.input(0).shape;
-                vector(shape.iter().map(|&extent| extent as f64))
+                let end = match self.int("end") {
+                    0 => shape.len(),
+                    end => end as usize,
+                };
+                vector(shape[..end].iter().map(|&extent| extent as f64))
             }
             "Gather" => self.gather(),
             "Concat" => self.concat(),
@@ -267,12 +271,12 @@ impl Node<'_> {
         assert_eq!(self.string("mode"), b"nearest");
         assert_eq!(self.string("coordinate_transformation_mode"), b"asymmetric");
         assert_eq!(self.string("nearest_mode"), b"floor");
-        assert_eq!(self.ints("axes"), [2, 3]);
         let x = self.input(0);
         let [batch, channels, height, width] = quad(x);
         let size = self.input(3).data.iter().map(|&extent| extent as usize);
-        let [rows, columns]: [usize; 2] = size.collect::<Vec<_>>().try_into().unwrap();
-        let shape = vec![batch, channels, rows, columns];
+        let shape: Vec<usize> = size.collect();
+        assert_eq!(shape[..2], [batch, channels]);
+        let (rows, columns) = (shape[2], shape[3]);
         // In single precision, as runtimes compute it.
         let place = |index: usize, from: usize, to: usize| {
             (index as f32 / (to as f32 / from as f32)).floor() as usize

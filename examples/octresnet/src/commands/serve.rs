@@ -69,8 +69,24 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<ExitCode> {
         "url": format!("ws://{local}"),
         "devices": names.names(),
     }))?;
+    end_in_time()?;
     server.serve(WebSocketTransport::from_listener(listener))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the program some seconds after the signal to stop. Burn's server ends by itself and in no
+/// time, but waits for whoever has begun a request, who may never finish it.
+#[cfg(feature = "remote")]
+fn end_in_time() -> anyhow::Result<()> {
+    use std::{process, thread, time::Duration};
+
+    const GRACE: Duration = Duration::from_secs(5);
+    ctrlc::set_handler(|| {
+        thread::sleep(GRACE);
+        log::warn!("stopped while clients were connecting");
+        process::exit(0);
+    })?;
+    Ok(())
 }
 
 /// Checks what Burn's server would refuse only after it has said that it is there.
