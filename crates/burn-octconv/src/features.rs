@@ -361,9 +361,17 @@ impl core::ops::Add for OctFeatures {
     fn add(self, other: Self) -> Self {
         self.check_same(&other).unwrap_or_else(|e| panic!("{e}"));
         #[cfg(feature = "flex")]
-        if let (Groups::Blocked(map), Groups::Blocked(summand)) = (&self.groups, &other.groups) {
-            return Self::from_blocked(map.clone().add(summand), self.size);
-        }
-        self.zip_with(other, Tensor::add)
+        let size = self.size;
+        #[cfg(feature = "flex")]
+        let this = match (self.into_blocked(), &other.groups) {
+            (Ok(map), Groups::Blocked(summand)) => {
+                return Self::from_blocked(map.add(summand), size);
+            }
+            (Ok(map), Groups::Plain(_)) => Self::from_blocked(map, size),
+            (Err(plain), _) => plain,
+        };
+        #[cfg(not(feature = "flex"))]
+        let this = self;
+        this.zip_with(other, Tensor::add)
     }
 }

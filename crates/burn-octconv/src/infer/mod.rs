@@ -1,11 +1,10 @@
 //! Whole networks in their inference form, on the CPU engine.
 //!
-//! A module network computes layer by layer on tensors: every layer converts its input to the
-//! engine's channel-blocked layout and its result back, and norm, sum and activation are passes of
-//! their own. In the inference form a network is a fixed list of operations on blocked maps:
-//! weights are packed once, maps stay blocked from the stem to the head, bias, residual sum,
-//! activation and the average-pooled copies that the next layer's H→L path reads are written while
-//! the result is in registers or cache, and memory is kept from call to call.
+//! A module network computes layer by layer: it keeps maps in the engine's layout where layers follow
+//! each other, but the next layer is not known when one is called. In the inference form a network is
+//! a fixed list of operations on blocked maps: weights are packed once, maps stay blocked from the
+//! stem to the head, a shortcut's projection is part of the sum that it is added to, the threads wait
+//! for the next operation instead of sleeping, and memory is kept from call to call.
 //!
 //! [`NetworkBuilder`] takes the layers in the order of a forward pass, handing out an [`OctMap`]
 //! for each result, and [`NetworkBuilder::finish`] makes a [`Network`] of them for images of any

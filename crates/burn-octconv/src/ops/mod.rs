@@ -116,8 +116,9 @@ pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     conv.forward(x)
 }
 
-/// Why a layer of this plan, in f32, is composed when this thread calls it for `images` images of
-/// full resolution `size` on `device`; `None` if an engine computes it.
+/// Why a layer of this plan, in f32, is composed in training when this thread calls it for `images`
+/// images of full resolution `size` on `device`; `None` if an engine computes it. Without gradients
+/// an engine computes layers in groups as well.
 pub fn refusal(
     plan: &Plan<2>,
     images: usize,
