@@ -39,6 +39,10 @@ pub struct OctFeatures {
 }
 
 #[derive(Debug, Clone)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a box would cost every plain map an allocation"
+)]
 enum Groups {
     /// High and low.
     Plain([Option<Tensor<4>>; 2]),
@@ -125,6 +129,7 @@ impl OctFeatures {
     ///
     /// Itself, if it does not.
     #[cfg(feature = "flex")]
+    #[expect(clippy::result_large_err, reason = "the map is given back")]
     pub(crate) fn into_blocked(self) -> Result<Blocked, Self> {
         match self.groups {
             Groups::Blocked(map) => Ok(map),

@@ -28,7 +28,7 @@ pub(super) struct Reading {
 
 /// The output groups of a layer, by level.
 pub(super) enum Packed {
-    Sums([Option<Sum<Reading>>; 2]),
+    Sums(Box<[Option<Sum<Reading>>; 2]>),
     Depthwise([Option<DepthwiseWeights>; 2]),
 }
 
@@ -63,7 +63,7 @@ impl Packed {
                 levels[level] = Some(group.pack(plan.groups));
             }
         }
-        Ok(Self::Sums(levels))
+        Ok(Self::Sums(Box::new(levels)))
     }
 }
 

@@ -152,7 +152,7 @@ impl Work {
                 activation: self.activation,
                 size: [n, h, w],
                 output: Output::Map(&mut target.map, 0),
-                pooled: target.pooled.as_mut().map(|map| &mut **map),
+                pooled: target.pooled.as_deref_mut(),
             }
         });
         run(Isa::best(), products.collect());
@@ -186,7 +186,7 @@ impl Work {
                 padding,
                 activation: self.activation,
                 output: &mut target.map,
-                pooled: target.pooled.as_mut().map(|map| &mut **map),
+                pooled: target.pooled.as_deref_mut(),
             }
         });
         depthwise(Isa::best(), layers.collect());
@@ -206,7 +206,7 @@ impl Work {
                 residual: residual.as_ref().map(|map| &***map),
                 activation: self.activation,
                 output: &mut target.map,
-                pooled: target.pooled.as_mut().map(|map| &mut **map),
+                pooled: target.pooled.as_deref_mut(),
             };
             affine.run(Isa::best());
         }

@@ -180,6 +180,7 @@ impl<M: ChannelNorm> OctNorm<M> {
     ///
     /// The input, if it is a plain map or the norm none that an engine computes.
     #[cfg(feature = "flex")]
+    #[expect(clippy::result_large_err, reason = "the map is given back")]
     fn noted(
         &self,
         input: OctFeatures,
