@@ -8,7 +8,8 @@
 //!
 //! [`NetworkBuilder`] takes the layers in the order of a forward pass, handing out an [`OctMap`]
 //! for each result, and [`NetworkBuilder::finish`] makes a [`Network`] of them for images of any
-//! size. What the engine has no kernel for is a [`Refusal`] that says why, and the caller keeps the module network:
+//! size. What the engine has no kernel for is a [`Refusal`](crate::Refusal) that says why, and the
+//! caller keeps the module network:
 //!
 //! ```
 //! use burn::{nn::{LinearConfig, conv::Conv2dConfig}, tensor::{Device, Tensor}};
