@@ -43,10 +43,24 @@ pub(super) fn blocked(
             return Err(Refusal::Layer("a first layer"));
         }
     }
+    if plan.is_depthwise() {
+        return depthwise(plan, features.images(), features.size());
+    }
     OctConv::new(plan.clone(), features.images(), features.size())?;
-    if plan.is_depthwise() && !plan.keeps_size() {
+    Ok(())
+}
+
+/// Whether an engine has the kernel of a depthwise layer, whose groups are shared out among the
+/// frequencies.
+fn depthwise(plan: &Plan<2>, images: usize, size: [usize; 2]) -> Result<(), Refusal> {
+    plan.fused_padding()?;
+    if !plan.keeps_size() {
         let padding = plan.padding_at_stride_1();
         return Err(Refusal::Misaligned { padding });
+    }
+    let mut paths = plan.paths.iter();
+    if images == 0 || paths.any(|path| plan.conv_size(path, size).contains(&0)) {
+        return Err(Refusal::Empty);
     }
     Ok(())
 }
