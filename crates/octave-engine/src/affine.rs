@@ -2,11 +2,11 @@
 //! could not be folded into a convolution, in inference, and what follows it.
 
 use crate::BLOCK;
-use crate::buffer::{Buffer, Shared};
+use crate::buffer::Buffer;
 use crate::conv::Activation;
 use crate::isa::{Isa, per_isa};
 use crate::layout::Rows;
-use crate::map::BlockedMap;
+use crate::map::{BlockedMap, Planes};
 use crate::parallel;
 use crate::pool::average_rows;
 
@@ -84,31 +84,6 @@ pub struct Affine<'a> {
     pub pooled: Option<&'a mut BlockedMap>,
 }
 
-/// Where the planes of a map are.
-#[derive(Clone, Copy)]
-struct Planes<P> {
-    origin: Shared<P>,
-    image: usize,
-    block: usize,
-    row: usize,
-}
-
-impl<P: Copy> Planes<P> {
-    fn new(map: &BlockedMap, origin: P) -> Self {
-        Self {
-            origin: Shared(origin),
-            image: map.image_stride(),
-            block: map.block_stride(),
-            row: map.row_stride(),
-        }
-    }
-
-    /// Floats from the origin to a plane.
-    fn offset(&self, image: usize, block: usize) -> usize {
-        image * self.image + block * self.block
-    }
-}
-
 impl Affine<'_> {
     /// Computes the map, plane by plane, and averages each while it is in the cache.
     ///
@@ -120,18 +95,16 @@ impl Affine<'_> {
         let dims @ [n, c, h, w] = input.dims();
         assert_eq!(c, weights.channels, "channels of an affine map");
         assert_eq!(self.output.dims(), dims, "shape of the output");
-        let from = Planes::new(input, input.origin_ptr());
+        let from = input.planes();
         let residual = self.residual.map(|map| {
             assert_eq!(map.dims(), dims, "shape of the residual");
-            Planes::new(map, map.origin_ptr())
+            map.planes()
         });
-        let origin = self.output.origin_mut_ptr();
-        let to = Planes::new(self.output, origin);
+        let to = self.output.planes_mut();
         let pooled = self.pooled.map(|map| {
             let half = [n, c, h.div_ceil(2), w.div_ceil(2)];
             assert_eq!(map.dims(), half, "shape of the pooled map");
-            let origin = map.origin_mut_ptr();
-            Planes::new(map, origin)
+            map.planes_mut()
         });
         let (blocks, bounds) = (input.blocks(), self.activation.bounds());
         parallel::for_each(n * blocks, |job| {
@@ -143,11 +116,10 @@ impl Affine<'_> {
             // SAFETY: plane `b` of image `i` of all maps, whose shapes were
             // checked; nobody else writes those that are written.
             unsafe {
-                let plane = |map: &Planes<*const f32>| map.origin.get().add(map.offset(i, b));
                 let read = |map: &Planes<*const f32>, y: usize| {
-                    std::slice::from_raw_parts(plane(map).add(y * map.row), w * BLOCK)
+                    std::slice::from_raw_parts(map.plane(i, b).add(y * map.row), w * BLOCK)
                 };
-                let written = to.origin.get().add(to.offset(i, b));
+                let written = to.plane(i, b);
                 for y in 0..h {
                     let x = read(&from, y);
                     let row = std::slice::from_raw_parts_mut(written.add(y * to.row), w * BLOCK);
@@ -160,13 +132,15 @@ impl Affine<'_> {
                     }
                 }
                 if let Some(map) = pooled {
-                    let at = map.origin.get().add(map.offset(i, b));
-                    let (at, row) = (at, map.row);
                     let from = Rows {
                         at: written.cast_const(),
                         row: to.row,
                     };
-                    average_rows(isa, from, [h, w], Rows { at, row }, false);
+                    let to = Rows {
+                        at: map.plane(i, b),
+                        row: map.row,
+                    };
+                    average_rows(isa, from, [h, w], to, false);
                 }
             }
         });

@@ -49,8 +49,7 @@ pub fn from_nchw(isa: Isa, x: &[f32], map: &mut BlockedMap) {
         map.dims()
     );
     let blocks = map.blocks();
-    let (image, block, row) = (map.image_stride(), map.block_stride(), map.row_stride());
-    let to = Shared(map.origin_mut_ptr());
+    let to = map.planes_mut();
     let from = Shared(x.as_ptr());
     parallel::for_each(n * blocks, |job| {
         let (i, b) = (job / blocks, job % blocks);
@@ -65,7 +64,7 @@ pub fn from_nchw(isa: Isa, x: &[f32], map: &mut BlockedMap) {
                 plane,
                 channels,
             };
-            let at = to.get().add(i * image + b * block);
+            let (at, row) = (to.plane(i, b), to.row);
             pack_plane(isa, from, Rows { at, row }, [h, w]);
         }
     });
@@ -85,14 +84,13 @@ pub fn to_nchw(isa: Isa, map: &BlockedMap, x: &mut [f32]) {
         map.dims()
     );
     let blocks = map.blocks();
-    let (image, block, row) = (map.image_stride(), map.block_stride(), map.row_stride());
-    let from = Shared(map.origin_ptr());
+    let from = map.planes();
     let to = Shared(x.as_mut_ptr());
     parallel::for_each(n * blocks, |job| {
         let (i, b) = (job / blocks, job % blocks);
         // SAFETY: the planes of these channels belong to this job alone.
         unsafe {
-            let at = from.get().add(i * image + b * block);
+            let (at, row) = (from.plane(i, b), from.row);
             to_planes(isa, Rows { at, row }, to.get(), map.dims(), [i, b]);
         }
     });

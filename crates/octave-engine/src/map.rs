@@ -80,18 +80,15 @@ impl BlockedMap {
         assert_eq!(self.dims, from.dims, "shape of a copy");
         let [n, _, h, w] = self.dims;
         let blocks = self.blocks();
-        let (image, block, row) = (self.image_stride(), self.block_stride(), self.row_stride());
-        let to = Shared(self.origin_mut_ptr());
-        let origin = Shared(from.origin_ptr());
+        let (to, from) = (self.planes_mut(), from.planes());
         parallel::for_each(n * blocks, |job| {
             let (i, b) = (job / blocks, job % blocks);
-            let source = i * from.image_stride() + b * from.block_stride();
+            let (to_plane, from_plane) = (to.plane(i, b), from.plane(i, b));
             for y in 0..h {
                 // SAFETY: row `y` of plane `b` of image `i` of both maps, which have the same
                 // shape; no other job writes it.
                 unsafe {
-                    let from = origin.get().add(source + y * from.row_stride());
-                    let to = to.get().add(i * image + b * block + y * row);
+                    let (from, to) = (from_plane.add(y * from.row), to_plane.add(y * to.row));
                     std::ptr::copy_nonoverlapping(from, to, w * BLOCK);
                 }
             }
@@ -160,9 +157,85 @@ impl BlockedMap {
         self.data.as_mut_ptr().wrapping_add(origin)
     }
 
+    /// Where its planes are.
+    pub(crate) fn planes(&self) -> Planes<*const f32> {
+        Planes::new(self, self.origin_ptr())
+    }
+
+    /// Where its planes are, for writing them.
+    pub(crate) fn planes_mut(&mut self) -> Planes<*mut f32> {
+        let origin = self.origin_mut_ptr();
+        Planes::new(self, origin)
+    }
+
     /// The whole memory, border included.
     pub fn as_slice(&self) -> &[f32] {
         self.data.as_slice()
+    }
+}
+
+/// The addresses of the planes of a map: of its channel blocks, image by image.
+#[derive(Clone, Copy)]
+pub(crate) struct Planes<P> {
+    /// Pixel (0, 0) of block 0 of image 0.
+    pub origin: Shared<P>,
+    /// Floats from one image to the next.
+    pub image: usize,
+    /// Floats from one channel block to the next.
+    pub block: usize,
+    /// Floats from one row to the next.
+    pub row: usize,
+}
+
+impl<P> Planes<P> {
+    fn new(map: &BlockedMap, origin: P) -> Self {
+        Self {
+            origin: Shared(origin),
+            image: map.image_stride(),
+            block: map.block_stride(),
+            row: map.row_stride(),
+        }
+    }
+}
+
+impl Planes<*const f32> {
+    /// The same planes by the type of those that are written.
+    pub(crate) fn cast_mut(self) -> Planes<*mut f32> {
+        let Self {
+            origin,
+            image,
+            block,
+            row,
+        } = self;
+        Planes {
+            origin: Shared(origin.get().cast_mut()),
+            image,
+            block,
+            row,
+        }
+    }
+
+    /// Pixel (0, 0) of a plane.
+    pub(crate) fn plane(&self, image: usize, block: usize) -> *const f32 {
+        let at = image * self.image + block * self.block;
+        self.origin.get().wrapping_add(at)
+    }
+}
+
+impl Planes<*mut f32> {
+    /// Pixel (0, 0) of a plane.
+    pub(crate) fn plane(&self, image: usize, block: usize) -> *mut f32 {
+        let at = image * self.image + block * self.block;
+        self.origin.get().wrapping_add(at)
+    }
+
+    /// The same memory from another image, block and row on.
+    pub(crate) fn moved(self, image: usize, block: usize, row: usize) -> Self {
+        let at = self.plane(image, block).wrapping_add(row * self.row);
+        Self {
+            origin: Shared(at),
+            ..self
+        }
     }
 }
 

@@ -149,23 +149,19 @@ pub fn average_pool2(isa: Isa, from: &BlockedMap, to: &mut BlockedMap) {
         "shape of the pooled map"
     );
     let blocks = from.blocks();
-    let (image, block, row) = (to.image_stride(), to.block_stride(), to.row_stride());
-    let target = Shared(to.origin_mut_ptr());
-    let source = Shared(from.origin_ptr());
+    let (source, target) = (from.planes(), to.planes_mut());
     parallel::for_each(n * blocks, |job| {
         let (i, b) = (job / blocks, job % blocks);
+        let from = Rows {
+            at: source.plane(i, b),
+            row: source.row,
+        };
+        let to = Rows {
+            at: target.plane(i, b),
+            row: target.row,
+        };
         // SAFETY: plane `b` of image `i` belongs to this job.
-        unsafe {
-            let at = source
-                .get()
-                .add(i * from.image_stride() + b * from.block_stride());
-            let from = Rows {
-                at,
-                row: from.row_stride(),
-            };
-            let at = target.get().add(i * image + b * block);
-            average_rows(isa, from, [h, w], Rows { at, row }, false);
-        }
+        unsafe { average_rows(isa, from, [h, w], to, false) };
     });
 }
 
@@ -211,9 +207,7 @@ pub fn max_pool3(isa: Isa, from: &BlockedMap, to: &mut BlockedMap) {
     let (ho, wo) = (h.div_ceil(2), w.div_ceil(2));
     assert_eq!(to.dims(), [n, c, ho, wo], "shape of the pooled map");
     let blocks = from.blocks();
-    let (image, block, row) = (to.image_stride(), to.block_stride(), to.row_stride());
-    let target = Shared(to.origin_mut_ptr());
-    let source = Shared(from.origin_ptr());
+    let (source, target) = (from.planes(), to.planes_mut());
     let chunk = 8;
     let chunks = ho.div_ceil(chunk);
     parallel::for_each(n * blocks * chunks, |job| {
@@ -221,19 +215,11 @@ pub fn max_pool3(isa: Isa, from: &BlockedMap, to: &mut BlockedMap) {
         for y in part * chunk..((part + 1) * chunk).min(ho) {
             // SAFETY: rows of plane `b` of image `i`; row `y` is this job's.
             unsafe {
-                let plane = source
-                    .get()
-                    .add(i * from.image_stride() + b * from.block_stride());
-                let line = |y: usize| plane.add(y * from.row_stride());
+                let line = |y: usize| source.plane(i, b).add(y * source.row);
                 let first = (2 * y).saturating_sub(1);
                 let last = (2 * y + 1).min(h - 1);
                 let rows = [line(first), line((first + 1).min(last)), line(last)];
-                max_row(
-                    isa,
-                    &rows,
-                    w,
-                    target.get().add(i * image + b * block + y * row),
-                );
+                max_row(isa, &rows, w, target.plane(i, b).add(y * target.row));
             }
         }
     });

@@ -6,7 +6,7 @@ use super::tile::MAX_SOURCES;
 use super::{Coarse, Output, Product, Source, SourceShape};
 use crate::BLOCK;
 use crate::buffer::{Shared, floats};
-use crate::map::BlockedMap;
+use crate::map::Planes;
 
 /// Addresses of a source.
 pub(super) struct SourceGeometry {
@@ -30,24 +30,7 @@ pub(super) struct Sum<'a> {
 }
 
 /// Memory of a blocked map, for writing parts of it.
-#[derive(Clone, Copy)]
-pub(super) struct Target {
-    pub origin: Shared<*mut f32>,
-    pub image: usize,
-    pub block: usize,
-    pub row: usize,
-}
-
-impl Target {
-    /// The same memory from another image, block and row on.
-    pub(super) fn moved(self, image: usize, block: usize, row: usize) -> Self {
-        let at = image * self.image + block * self.block + row * self.row;
-        Self {
-            origin: Shared(self.origin.get().wrapping_add(at)),
-            ..self
-        }
-    }
-}
+pub(super) type Target = Planes<*mut f32>;
 
 /// A product, ready to run.
 pub(super) struct Prepared<'a> {
@@ -73,13 +56,12 @@ pub(super) fn prepare(product: Product<'_>) -> Prepared<'_> {
     let residual = product.residual.map(|map| {
         assert_eq!(map.dims(), dims, "shape of the residual");
         // Only read: see `Prepared::compute`.
-        target(map, map.origin_ptr().cast_mut())
+        map.planes().cast_mut()
     });
     let pooled = product.pooled.map(|map| {
         let half = [n, c_out, h.div_ceil(2), w.div_ceil(2)];
         assert_eq!(map.dims(), half, "shape of the pooled map");
-        let origin = map.origin_mut_ptr();
-        target(map, origin)
+        map.planes_mut()
     });
     let mut prepared = Prepared {
         images: n,
@@ -128,8 +110,7 @@ impl Prepared<'_> {
                     first <= map.blocks() && channels.saturating_sub(first * BLOCK) >= c_out,
                     "an output map of {channels} channels for {c_out} from block {first} on"
                 );
-                let origin = map.origin_mut_ptr();
-                self.map = Some(target(map, origin).moved(0, first, 0));
+                self.map = Some(map.planes_mut().moved(0, first, 0));
             }
             Output::Planar(y) => {
                 assert_eq!(y.len(), n * c_out * h * w, "elements of the output");
@@ -144,15 +125,6 @@ impl Prepared<'_> {
             }
             Output::Nowhere => {}
         }
-    }
-}
-
-fn target(map: &BlockedMap, origin: *mut f32) -> Target {
-    Target {
-        origin: Shared(origin),
-        image: map.image_stride(),
-        block: map.block_stride(),
-        row: map.row_stride(),
     }
 }
 

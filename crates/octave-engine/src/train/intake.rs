@@ -10,7 +10,7 @@ use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::isa::Isa;
 use crate::layout::{Planar, Rows, pack_plane};
-use crate::map::BlockedMap;
+use crate::map::{BlockedMap, Planes};
 use crate::parallel;
 use crate::pool::average_rows;
 
@@ -32,19 +32,11 @@ pub(super) struct Intake<'a> {
     pub sum: bool,
 }
 
-#[derive(Clone, Copy)]
-struct To {
-    origin: Shared<*mut f32>,
-    image: usize,
-    block: usize,
-    row: usize,
-}
-
 struct Prepared {
     from: Shared<*const f32>,
     dims: [usize; 3],
     blocks: usize,
-    maps: [Option<To>; 3],
+    maps: [Option<Planes<*mut f32>>; 3],
     sum: bool,
 }
 
@@ -69,12 +61,7 @@ pub(super) fn intake(isa: Isa, tensors: Vec<Intake<'_>>, range: &Range<usize>) {
             (h, w) = (h.div_ceil(2), w.div_ceil(2));
             map.map(|m| {
                 m.reset([n, c, size[0], size[1]], tensor.pad);
-                To {
-                    image: m.image_stride(),
-                    block: m.block_stride(),
-                    row: m.row_stride(),
-                    origin: Shared(m.origin_mut_ptr()),
-                }
+                m.planes_mut()
             })
         });
         let blocks = c.div_ceil(BLOCK);
@@ -114,14 +101,7 @@ impl Prepared {
         let [c, h, w] = self.dims;
         debug_assert!(block < self.blocks);
         let channels = (c - block * BLOCK).min(BLOCK);
-        let plane = |map: To| {
-            (
-                map.origin
-                    .get()
-                    .wrapping_add(image * map.image + block * map.block),
-                map.row,
-            )
-        };
+        let plane = |map: Planes<*mut f32>| (map.plane(image, block), map.row);
         let read = |at: *mut f32, row| Rows {
             at: at.cast_const(),
             row,
