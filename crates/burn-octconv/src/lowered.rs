@@ -15,14 +15,12 @@ use crate::{
 
 /// The elements of a tensor, if it is f32 on Flex and outside of autodiff.
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Refusal> {
-    eligibility::tensor(&tensor)?;
-    if tensor.device().is_autodiff() {
-        return Err(Refusal::Tracked);
-    }
+    eligibility::untracked(&tensor)?;
     tensor.try_into_vec_as().map_err(|_| Refusal::Backend)
 }
 
-fn values_of(bias: &Option<Tensor<1>>) -> Result<Option<Vec<f32>>, Refusal> {
+/// The elements of a bias, if there is one.
+pub(crate) fn values_of(bias: &Option<Tensor<1>>) -> Result<Option<Vec<f32>>, Refusal> {
     bias.clone().map(values).transpose()
 }
 

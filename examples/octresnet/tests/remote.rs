@@ -140,8 +140,8 @@ fn a_server_that_cannot_be_used_is_named() {
 
 /// A run on two servers that has saved its first epoch, the servers, and the name of its folder.
 ///
-/// On a busy machine such a run has once not come so far. A second attempt tells a machine that was
-/// slow from a fault, and the output of the first is shown.
+/// A machine may be too busy for it. A second attempt tells that from a fault, and the output of the
+/// first is shown.
 fn training_on_two(place: &Workplace) -> (Child, [Server; 2], &'static str) {
     for output in ["run", "second-run"] {
         let servers = [None, None].map(Server::start);

@@ -6,6 +6,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use octave_engine::{Isa, from_nchw, pool::average_pool2, to_nchw};
 
 use super::memory::Lent;
+use crate::ops::flex::{contiguous, flex_tensor};
 
 /// The groups of a feature map by level.
 pub(super) type Maps = Arc<[Option<Map>; 2]>;
@@ -41,8 +42,10 @@ impl Map {
     }
 
     /// Brings a tensor on Flex into the engine's layout, with a border of `pad`.
-    pub(super) fn from_tensor(x: &Tensor<4>, values: &[f32], pad: usize) -> Self {
+    pub(super) fn from_tensor(x: Tensor<4>, pad: usize) -> Self {
         let mut map = Lent::new(x.dims(), pad);
+        let x = contiguous(flex_tensor(x).expect("a tensor on Flex, outside of autodiff"));
+        let values = x.as_slice().expect("f32, without gaps");
         from_nchw(Isa::best(), values, &mut map);
         Self::new(map, None)
     }

@@ -2,7 +2,7 @@
 
 use std::{
     ops::{Deref, DerefMut},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use octave_engine::BlockedMap;
@@ -20,30 +20,37 @@ impl Lent {
     /// A map of shape `[n, c, h, w]` with a border of `pad` zeros; its pixels are unspecified.
     pub(super) fn new(dims: [usize; 4], pad: usize) -> Self {
         let need = BlockedMap::floats(dims, pad);
-        let mut map = take(need).unwrap_or_default();
+        let mut map = take(&mut spare(), need).unwrap_or_default();
         map.reset(dims, pad);
         Self(map)
     }
 }
 
+impl Drop for Lent {
+    fn drop(&mut self) {
+        give(&mut spare(), std::mem::take(&mut self.0));
+    }
+}
+
+fn spare() -> MutexGuard<'static, Vec<BlockedMap>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The smallest spare map that is large enough.
-fn take(need: usize) -> Option<BlockedMap> {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    let fits = |(_, map): &(usize, &BlockedMap)| map.capacity() >= need;
-    let fitting = spare.iter().enumerate().filter(fits);
-    let (best, _) = fitting.min_by_key(|(_, map)| map.capacity())?;
+fn take(spare: &mut Vec<BlockedMap>, need: usize) -> Option<BlockedMap> {
+    let fits = |&i: &usize| spare[i].capacity() >= need;
+    let best = (0..spare.len())
+        .filter(fits)
+        .min_by_key(|&i| spare[i].capacity())?;
     Some(spare.swap_remove(best))
 }
 
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let map = std::mem::take(&mut self.0);
-        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.push(map);
-        if spare.len() > MOST {
-            let smallest = (0..spare.len()).min_by_key(|&i| spare[i].capacity());
-            spare.swap_remove(smallest.unwrap_or_default());
-        }
+/// Adds a map, and drops the smallest where there are too many.
+fn give(spare: &mut Vec<BlockedMap>, map: BlockedMap) {
+    spare.push(map);
+    if spare.len() > MOST {
+        let smallest = (0..spare.len()).min_by_key(|&i| spare[i].capacity());
+        spare.swap_remove(smallest.unwrap_or_default());
     }
 }
 
@@ -67,15 +74,19 @@ mod tests {
 
     #[test]
     fn memory_that_is_given_back_is_lent_again_and_not_without_end() {
-        // No other test has maps of this size.
-        let dims = [3, 16, 211, 97];
-        let first = Lent::new(dims, 1);
-        let at = first.as_slice().as_ptr();
-        drop(first);
-        let smaller = Lent::new([3, 16, 211, 96], 1);
-        assert_eq!(smaller.as_slice().as_ptr(), at);
-        let many: Vec<_> = (0..2 * MOST).map(|_| Lent::new([1, 1, 1, 1], 0)).collect();
-        drop(many);
-        assert!(SPARE.lock().unwrap().len() <= MOST);
+        let mut spare = Vec::new();
+        for height in [3, 211, 97] {
+            give(&mut spare, BlockedMap::zeros([3, 16, height, 97], 1));
+        }
+        let at = spare[2].as_slice().as_ptr();
+        let need = BlockedMap::floats([3, 16, 97, 96], 1);
+        assert_eq!(take(&mut spare, need).unwrap().as_slice().as_ptr(), at);
+        assert!(take(&mut spare, usize::MAX).is_none());
+        for _ in 0..2 * MOST {
+            give(&mut spare, BlockedMap::zeros([1, 1, 1, 1], 0));
+        }
+        assert_eq!(spare.len(), MOST);
+        // The largest stays.
+        assert!(take(&mut spare, BlockedMap::floats([3, 16, 211, 97], 1)).is_some());
     }
 }

@@ -11,7 +11,6 @@
 
 mod map;
 mod memory;
-mod norm;
 mod packed;
 mod work;
 
@@ -31,10 +30,14 @@ use octave_plan::Plan;
 
 use self::{
     map::{Map, Maps, Needs},
-    norm::{Norm, Statistics},
-    work::{Conv, Operation, Work},
+    work::{Conv, Norm, Operation, Work},
 };
-use crate::{OctFeatures, features::half, lowered::values, ops::OctKernels};
+use crate::{
+    OctFeatures,
+    conv::Statistics,
+    features::half,
+    ops::{OctKernels, eligibility},
+};
 
 /// A feature map in the engine's layout, computed or noted. Clones share it.
 #[derive(Clone)]
@@ -108,9 +111,7 @@ fn bring_in(features: OctFeatures, needs: &[Needs; 2]) -> Maps {
     let mut needs = needs.iter();
     Arc::new([high, low].map(|x| {
         let pad = needs.next().and_then(|needs| needs[0]).unwrap_or(0);
-        let x = x?;
-        let values = values(x.clone()).unwrap_or_else(|e| panic!("the engine cannot read {e}"));
-        Some(Map::from_tensor(&x, &values, pad))
+        Some(Map::from_tensor(x?, pad))
     }))
 }
 
@@ -212,12 +213,12 @@ impl Blocked {
 
     /// Notes a norm with its running statistics; gives the map back if an engine cannot apply it.
     pub(crate) fn normalize(self, norms: [Option<&BatchNorm>; 2]) -> Result<Self, Self> {
-        let norm: Norm = norms.map(|norm| Statistics::new(norm?));
-        let all = norms
-            .iter()
-            .zip(&norm)
-            .all(|(norm, state)| norm.is_some() == state.is_some());
-        if !all {
+        let norm: Norm = norms.map(|norm| norm.map(Statistics::new));
+        let tensors = norm.iter().flatten().flat_map(|norm| &norm.tensors);
+        if tensors
+            .into_iter()
+            .any(|x| eligibility::untracked(x).is_err())
+        {
             return Err(self);
         }
         Ok(self.then(Work::takes_norm, |work| work.norm = Some(norm.clone())))

@@ -5,17 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use burn::{
-    backend::{BackendTensor, DispatchTensorKind},
-    tensor::{Bytes, Tensor},
-};
+use burn::tensor::{Bytes, Tensor};
 use octave_engine::conv::DepthwiseWeights;
 use octave_plan::{Plan, Refusal};
 
-use super::norm::{Norm, Statistics};
+use super::work::Norm;
 use crate::{
     lowered::{self, Group, Sum, add_terms},
-    ops::OctKernels,
+    ops::{OctKernels, flex::flex_tensor},
 };
 
 /// What a product reads.
@@ -73,10 +70,7 @@ struct Identity(Weak<Bytes>);
 
 impl Identity {
     fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
-        let kind = tensor.clone().into_dispatch().kind;
-        let DispatchTensorKind::Flex(BackendTensor::Float(tensor)) = kind else {
-            return None;
-        };
+        let tensor = flex_tensor(tensor.clone())?;
         let whole = tensor.as_slice::<f32>()?.len() == tensor.storage::<f32>().len();
         whole.then(|| Self(Arc::downgrade(&tensor.data_arc())))
     }
@@ -109,7 +103,7 @@ impl Origin {
         let weights = weights.into_iter().flatten().map(Identity::new);
         let biases = biases.into_iter().flatten().map(Identity::new);
         let norms = || norm.into_iter().flatten().flatten();
-        let states = norms().flat_map(Statistics::tensors).map(Identity::new);
+        let states = norms().flat_map(|norm| &norm.tensors).map(Identity::new);
         Self {
             plan: plan.clone(),
             tensors: weights.chain(biases).chain(states).collect(),

@@ -21,13 +21,16 @@ use octave_plan::Plan;
 use super::{
     map::{Map, Maps, Needs},
     memory::Lent,
-    norm::{Norm, Statistics},
     packed::{Packed, PackedKernels, Reading},
 };
 use crate::{
+    conv::Statistics,
     lowered::{Sum, values},
     ops::OctKernels,
 };
+
+/// The norms of both groups, by level.
+pub(super) type Norm = [Option<Statistics>; 2];
 
 /// A feature map that is not computed yet.
 pub(super) struct Work {

@@ -26,24 +26,37 @@ pub(crate) struct Affine {
     pub(crate) shift: Tensor<1>,
 }
 
-impl Affine {
+/// The parameters and the running statistics of a norm, `[channels]` each, as they are at the moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Statistics {
+    /// γ, β, μ and σ².
+    pub(crate) tensors: [Tensor<1>; 4],
+    pub(crate) epsilon: f64,
+}
+
+impl Statistics {
     pub(crate) fn new(norm: &BatchNorm) -> Self {
-        let device = norm.gamma.val().device();
-        let state = |x: Tensor<1>| wide(x.detach().to_device(&device));
-        let parameters = [norm.gamma.val(), norm.beta.val()];
-        let running = [&norm.running_mean, &norm.running_var].map(|state| state.value_sync());
-        let ([gamma, beta], [mean, variance]) = (parameters.map(state), running.map(state));
-        Self::from_statistics([gamma, beta, mean, variance], norm.epsilon)
+        let [mean, variance] =
+            [&norm.running_mean, &norm.running_var].map(|state| state.value_sync());
+        Self {
+            tensors: [norm.gamma.val(), norm.beta.val(), mean, variance],
+            epsilon: norm.epsilon,
+        }
     }
 
-    /// Of γ, β, μ and σ².
-    pub(crate) fn from_statistics(
-        [gamma, beta, mean, variance]: [Tensor<1>; 4],
-        epsilon: f64,
-    ) -> Self {
-        let scale = gamma / (variance + epsilon).sqrt();
+    pub(crate) fn affine(&self) -> Affine {
+        let device = self.tensors[0].device();
+        let fixed = |x: &Tensor<1>| wide(x.clone().detach().to_device(&device));
+        let [gamma, beta, mean, variance] = self.tensors.each_ref().map(fixed);
+        let scale = gamma / (variance + self.epsilon).sqrt();
         let shift = beta - mean * scale.clone();
-        Self { scale, shift }
+        Affine { scale, shift }
+    }
+}
+
+impl Affine {
+    pub(crate) fn new(norm: &BatchNorm) -> Self {
+        Statistics::new(norm).affine()
     }
 
     /// The kernel of a convolution followed by the norm.

@@ -3,20 +3,16 @@
 use burn::{
     module::Param,
     nn::{PaddingConfig2d, conv::Conv2d},
-    tensor::Tensor,
 };
 use octave_plan::{Plan, Refusal};
 
 use super::builder::{Epilogue, Id, NetworkBuilder, Node, OctMap, Op, Reading, Size, SizeId};
 use crate::{
     OctConv2d,
-    lowered::{self, Group, Sum, add_terms, values},
+    lowered::{self, Group, Sum, add_terms, values, values_of},
+    ops::eligibility::depthwise_padding,
 };
 use octave_engine::conv::{Activation, StemWeights};
-
-fn bias_values(bias: &Option<Param<Tensor<1>>>) -> Result<Option<Vec<f32>>, Refusal> {
-    bias.as_ref().map(|bias| values(bias.val())).transpose()
-}
 
 impl NetworkBuilder {
     /// The first layer, which reads the images: a convolution, an activation and, if `max_pool`,
@@ -42,7 +38,7 @@ impl NetworkBuilder {
             return Err(Refusal::Layer("a first layer with groups or dilation"));
         }
         let weight = values(conv.weight.val())?;
-        let bias = bias_values(&conv.bias)?;
+        let bias = values_of(&conv.bias.as_ref().map(Param::val))?;
         let image = self.size(Size::Image);
         let mut size = self.conv_size(image, conv.kernel_size, stride, padding);
         if max_pool {
@@ -203,11 +199,7 @@ impl NetworkBuilder {
             return Err(Refusal::Epilogue);
         }
         let plan = &layer.plan;
-        let padding = plan.fused_padding()?;
-        if !plan.keeps_size() {
-            let padding = plan.padding_at_stride_1();
-            return Err(Refusal::Misaligned { padding });
-        }
+        let padding = depthwise_padding(plan)?;
         let size = self.output_size(x, plan, padding);
         let half = self.size(Size::Half(size));
         let kernels = layer.kernels();

@@ -1,6 +1,7 @@
 //! A network in its inference form, ready to run.
 
 use burn::{
+    module::Param,
     nn::Linear,
     tensor::{Tensor, TensorData},
 };
@@ -10,7 +11,7 @@ use super::{
     builder::{Id, Map, NetworkBuilder, Node, OctMap, Op, Reading, Size},
     schedule::Schedule,
 };
-use crate::lowered::values;
+use crate::lowered::{values, values_of};
 use octave_engine::{
     BlockedMap, Isa, Spares,
     affine::Affine,
@@ -76,10 +77,7 @@ impl NetworkBuilder {
         }
         let isa = Isa::best();
         let weight = values(classifier.weight.val().transpose())?;
-        let bias = match &classifier.bias {
-            Some(bias) => Some(values(bias.val())?),
-            None => None,
-        };
+        let bias = values_of(&classifier.bias.as_ref().map(Param::val))?;
         let kernel = Kernel::new(&weight, features, 1);
         Ok(Network {
             isa,

@@ -23,18 +23,27 @@ pub(crate) fn tensor<const D: usize>(x: &Tensor<D>) -> Result<(), Refusal> {
     }
 }
 
+/// Whether an engine reads this tensor, and nothing goes back through it.
+pub(crate) fn untracked<const D: usize>(x: &Tensor<D>) -> Result<(), Refusal> {
+    tensor(x)?;
+    match x.device().is_autodiff() {
+        true => Err(Refusal::Tracked),
+        false => Ok(()),
+    }
+}
+
 /// Whether an engine computes a layer so that its result can stay in the engine's layout.
 pub(super) fn blocked(
     features: &OctFeatures,
     kernels: &OctKernels,
     plan: &Plan<2>,
 ) -> Result<(), Refusal> {
-    parameters(kernels)?;
     let device = features.device();
     engine_of(&device)?;
     if device.is_autodiff() {
         return Err(Refusal::Tracked);
     }
+    parameters(kernels)?;
     if !features.is_blocked() {
         plain(features)?;
         // Blocks of sixteen channels would be mostly padding.
@@ -50,19 +59,24 @@ pub(super) fn blocked(
     Ok(())
 }
 
-/// Whether an engine has the kernel of a depthwise layer, whose groups are shared out among the
-/// frequencies.
+/// Whether an engine computes a depthwise layer, whose groups are shared out among the frequencies.
 fn depthwise(plan: &Plan<2>, images: usize, size: [usize; 2]) -> Result<(), Refusal> {
-    plan.fused_padding()?;
-    if !plan.keeps_size() {
-        let padding = plan.padding_at_stride_1();
-        return Err(Refusal::Misaligned { padding });
-    }
+    depthwise_padding(plan)?;
     let mut paths = plan.paths.iter();
     if images == 0 || paths.any(|path| plan.conv_size(path, size).contains(&0)) {
         return Err(Refusal::Empty);
     }
     Ok(())
+}
+
+/// The padding at the top and at the left of a depthwise layer that an engine has the kernel of.
+pub(crate) fn depthwise_padding(plan: &Plan<2>) -> Result<[usize; 2], Refusal> {
+    let padding = plan.fused_padding()?;
+    if plan.keeps_size() {
+        return Ok(padding);
+    }
+    let padding = plan.padding_at_stride_1();
+    Err(Refusal::Misaligned { padding })
 }
 
 fn plain(features: &OctFeatures) -> Result<(), Refusal> {

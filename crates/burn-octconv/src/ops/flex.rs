@@ -5,6 +5,8 @@ mod norm;
 mod pooled;
 mod tensor;
 
+pub(crate) use tensor::{contiguous, flex_tensor};
+
 use burn::backend::{Autodiff, Flex, autodiff::checkpoint::strategy::CheckpointStrategy};
 
 use super::backend::{

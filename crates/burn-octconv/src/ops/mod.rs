@@ -14,7 +14,7 @@ pub mod composed;
 pub(crate) mod eligibility;
 mod engine;
 #[cfg(feature = "flex")]
-mod flex;
+pub(crate) mod flex;
 pub mod norm;
 pub mod resample;
 

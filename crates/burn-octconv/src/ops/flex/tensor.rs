@@ -1,12 +1,20 @@
 //! Flex's tensors as the engine takes them.
 
 use burn::{
-    backend::flex::FlexTensor,
-    tensor::{Shape, TensorData},
+    backend::{BackendTensor, DispatchTensorKind, flex::FlexTensor},
+    tensor::{Shape, Tensor, TensorData},
 };
 
+/// The tensor of Flex behind one of floats, if it is there and outside of autodiff.
+pub(crate) fn flex_tensor<const D: usize>(tensor: Tensor<D>) -> Option<FlexTensor> {
+    match tensor.into_dispatch().kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => Some(tensor),
+        _ => None,
+    }
+}
+
 /// The engine reads whole buffers, so views are copied.
-pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
+pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
     tensor.to_contiguous()
 }
 
