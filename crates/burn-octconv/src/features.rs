@@ -5,8 +5,6 @@ use alloc::{
 
 use burn::tensor::{Device, Tensor};
 
-#[cfg(feature = "flex")]
-use crate::blocked::Blocked;
 use crate::{
     FeatureError,
     ops::{
@@ -14,6 +12,8 @@ use crate::{
         resample,
     },
 };
+#[cfg(feature = "flex")]
+use crate::{blocked::Blocked, ops::eligibility};
 
 /// A multi-frequency feature map: a *high* group at full resolution, a *low* group one octave
 /// below, or both.
@@ -114,7 +114,6 @@ impl OctFeatures {
     }
 
     /// Images.
-    #[cfg(feature = "flex")]
     pub(crate) fn images(&self) -> usize {
         self.shapes()
             .into_iter()
@@ -134,6 +133,15 @@ impl OctFeatures {
         match self.groups {
             Groups::Blocked(map) => Ok(map),
             groups => Err(Self { groups, ..self }),
+        }
+    }
+
+    /// The map in the layout of an engine, brought there if it is plain.
+    #[cfg(feature = "flex")]
+    pub(crate) fn blocked(self) -> Blocked {
+        match self.groups {
+            Groups::Plain(groups) => Blocked::bring_in(groups, self.size),
+            Groups::Blocked(map) => map,
         }
     }
 
@@ -321,6 +329,51 @@ impl OctFeatures {
             .unwrap_or_else(|e| panic!("{e}"))
     }
 
+    /// Appends the channels of `other` to those of this map, each group to its own.
+    ///
+    /// # Errors
+    ///
+    /// [`FeatureError::Mismatch`] if the two differ in images or full resolution.
+    pub fn try_append(self, other: Self) -> Result<Self, FeatureError> {
+        if (self.images(), self.size) != (other.images(), other.size) {
+            return Err(FeatureError::Mismatch {
+                left: self.describe(),
+                right: other.describe(),
+            });
+        }
+        let size = self.size;
+        #[cfg(feature = "flex")]
+        let (this, other) = match self.append_blocked(other) {
+            Ok(map) => return Ok(map),
+            Err([this, other]) => (this, other),
+        };
+        #[cfg(not(feature = "flex"))]
+        let this = self;
+        let join = |a: Option<Tensor<4>>, b: Option<Tensor<4>>| match (a, b) {
+            (Some(a), Some(b)) => Some(Tensor::cat([a, b].into(), 1)),
+            (a, b) => a.or(b),
+        };
+        let (high, low) = this.into_parts();
+        let (other_high, other_low) = other.into_parts();
+        Ok(Self::plain(
+            [join(high, other_high), join(low, other_low)],
+            size,
+        ))
+    }
+
+    /// As [`try_append`](Self::try_append), in the layout of an engine.
+    #[cfg(feature = "flex")]
+    fn append_blocked(self, other: Self) -> Result<Self, [Self; 2]> {
+        let blocked = self.is_blocked() || other.is_blocked();
+        if !blocked || !eligibility::joins(&self) || !eligibility::joins(&other) {
+            return Err([self, other]);
+        }
+        let size = self.size;
+        let maps = self.blocked().beside(other.blocked());
+        let maps = maps.map_err(|maps| maps.map(|map| Self::from_blocked(map, size)));
+        maps.map(|map| Self::from_blocked(map, size))
+    }
+
     /// Its layout in words, such as `high [8, 32, 56, 56] + low [8, 32, 28, 28]`.
     pub fn describe(&self) -> String {
         match self.shapes() {
@@ -366,17 +419,13 @@ impl core::ops::Add for OctFeatures {
     fn add(self, other: Self) -> Self {
         self.check_same(&other).unwrap_or_else(|e| panic!("{e}"));
         #[cfg(feature = "flex")]
-        let size = self.size;
-        #[cfg(feature = "flex")]
-        let this = match (self.into_blocked(), &other.groups) {
-            (Ok(map), Groups::Blocked(summand)) => {
-                return Self::from_blocked(map.add(summand), size);
-            }
-            (Ok(map), Groups::Plain(_)) => Self::from_blocked(map, size),
-            (Err(plain), _) => plain,
-        };
-        #[cfg(not(feature = "flex"))]
-        let this = self;
-        this.zip_with(other, Tensor::add)
+        if (self.is_blocked() || other.is_blocked())
+            && eligibility::joins(&self)
+            && eligibility::joins(&other)
+        {
+            let size = self.size;
+            return Self::from_blocked(self.blocked().add(other.blocked()), size);
+        }
+        self.zip_with(other, Tensor::add)
     }
 }

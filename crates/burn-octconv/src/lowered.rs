@@ -4,14 +4,30 @@
 use burn::tensor::Tensor;
 use octave_engine::{
     Isa,
-    conv::{DepthwiseWeights, Kernel, PackedWeights, panel_width},
+    conv::{DepthwiseWeights, Kernel, PackedWeights, StemWeights, panel_width},
 };
 use octave_plan::{Path, Plan, Refusal};
 
 use crate::{
-    conv::Affine,
+    conv::Statistics,
     ops::{OctKernels, eligibility},
 };
+
+/// Scale and shift of every channel.
+pub(crate) type ScaleShift = [Vec<f32>; 2];
+
+/// A norm with its running statistics as a scale and a shift.
+pub(crate) fn scale_shift(norm: &Statistics) -> Result<ScaleShift, Refusal> {
+    let [gamma, beta, mean, variance] = &norm.tensors;
+    let (gamma, beta) = (values(gamma.clone())?, values(beta.clone())?);
+    let (mean, variance) = (values(mean.clone())?, values(variance.clone())?);
+    let epsilon = norm.epsilon as f32;
+    let scale = gamma.iter().zip(variance);
+    let scale: Vec<_> = scale.map(|(g, v)| g / (v + epsilon).sqrt()).collect();
+    let shift = beta.iter().zip(mean).zip(&scale);
+    let shift = shift.map(|((b, m), scale)| b - m * scale).collect();
+    Ok([scale, shift])
+}
 
 /// The elements of a tensor, if it is f32 on Flex and outside of autodiff.
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Refusal> {
@@ -96,13 +112,20 @@ pub(crate) fn add_terms<R>(
 
 impl<R> Group<R> {
     /// Follows the sum with a scale and a shift.
-    pub(crate) fn scale(&mut self, affine: Affine) -> Result<(), Refusal> {
-        let (scale, shift) = (values(affine.scale)?, values(affine.shift)?);
+    pub(crate) fn scale(&mut self, [scale, shift]: &ScaleShift) {
         for term in self.fine.iter_mut().chain(&mut self.coarse) {
-            scale_rows(&mut term.weight, &scale);
+            scale_rows(&mut term.weight, scale);
         }
-        shift_bias(&mut self.bias, &scale, &shift);
-        Ok(())
+        shift_bias(&mut self.bias, scale, shift);
+    }
+
+    /// Adds another sum.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.fine.extend(other.fine);
+        self.coarse.extend(other.coarse);
+        for (sum, bias) in self.bias.iter_mut().zip(other.bias) {
+            *sum += bias;
+        }
     }
 
     /// Packs the kernels, of a layer with `groups` groups.
@@ -147,27 +170,56 @@ fn readings<R>(terms: Vec<Term<R>>) -> Vec<R> {
     terms.into_iter().map(|term| term.reading).collect()
 }
 
+/// The kernel and the bias of a path that alone adds to its group, followed by a scale and a shift.
+fn alone(
+    kernels: &OctKernels,
+    path: &Path,
+    affine: Option<&ScaleShift>,
+) -> Result<[Vec<f32>; 2], Refusal> {
+    let kernel = kernels.get(path).ok_or(Refusal::Shape)?;
+    let [rows, ..] = kernel.dims();
+    let mut weight = values(kernel.clone())?;
+    let bias = [&kernels.bias_high, &kernels.bias_low][path.to];
+    let mut bias = values_of(bias)?.unwrap_or_else(|| vec![0.0; rows]);
+    if let Some([scale, shift]) = affine {
+        scale_rows(&mut weight, scale);
+        shift_bias(&mut bias, scale, shift);
+    }
+    Ok([weight, bias])
+}
+
 /// Packs the kernel of a path of a depthwise layer, followed by a scale and a shift.
 pub(crate) fn depthwise(
     plan: &Plan<2>,
     kernels: &OctKernels,
     path: &Path,
-    affine: Option<Affine>,
+    affine: Option<&ScaleShift>,
 ) -> Result<DepthwiseWeights, Refusal> {
+    let [weight, bias] = alone(kernels, path, affine)?;
     let channels = plan.input[path.from];
-    let kernel = kernels.get(path).ok_or(Refusal::Shape)?;
-    let mut weight = values(kernel.clone())?;
-    let bias = [&kernels.bias_high, &kernels.bias_low][path.to];
-    let mut bias = values_of(bias)?.unwrap_or_else(|| vec![0.0; channels]);
-    if let Some(affine) = affine {
-        let (scale, shift) = (values(affine.scale)?, values(affine.shift)?);
-        scale_rows(&mut weight, &scale);
-        shift_bias(&mut bias, &scale, &shift);
-    }
     let (size, dilation) = (plan.kernel_size, plan.dilation);
     let bias = Some(&*bias);
     Ok(DepthwiseWeights::new(
         &weight, channels, size, dilation, bias,
+    ))
+}
+
+/// Packs the kernel of a path of a first layer, followed by a scale and a shift.
+pub(crate) fn first(
+    plan: &Plan<2>,
+    kernels: &OctKernels,
+    path: &Path,
+    affine: Option<&ScaleShift>,
+) -> Result<StemWeights, Refusal> {
+    let [weight, bias] = alone(kernels, path, affine)?;
+    let (c_out, c_in) = (plan.output[path.to], plan.input[path.from]);
+    let bias = Some(&*bias);
+    Ok(StemWeights::new(
+        &weight,
+        c_out,
+        c_in,
+        plan.kernel_size,
+        bias,
     ))
 }
 

@@ -5,12 +5,17 @@
 
 use burn::{
     module::{Module, ModuleMapper, Param},
-    nn::BatchNorm,
+    nn::{BatchNorm, BatchNormConfig, PaddingConfig2d, conv::Conv2dConfig, pool::MaxPool2dConfig},
     tensor::{Device, Distribution, Tensor, TensorData, activation},
 };
 use burn_octconv::{
-    OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig, OctFeatures,
-    ops::{norm::Activation, without_engine},
+    OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig, OctFeatures, OctMaxPool2d,
+    OctSqueezeExciteConfig,
+    ops::{
+        self,
+        norm::{Activation, batch_norm, batch_norm_max_pool},
+        without_engine,
+    },
 };
 use proptest::prelude::*;
 use rayon::prelude::*;
@@ -231,6 +236,110 @@ fn a_changed_parameter_or_statistic_is_seen() {
     // The same kernels without the norm.
     let x = OctFeatures::split(image.clone(), 0.5);
     assert_same(&block, |block| block.first.forward(x.clone()));
+}
+
+#[test]
+fn first_layers_read_images() {
+    let device = Device::flex();
+    for (kernel, stride, alpha_out) in [(7, 2, 0.0), (3, 1, 0.5), (3, 2, 0.25), (1, 1, 1.0)] {
+        let layer = conv([3, 40], kernel, stride, 1, [0.0, alpha_out], &device);
+        let model = (layer, norm(40, alpha_out, &device));
+        for size in [[17, 14], [8, 9]] {
+            let shape = [2, 3, size[0], size[1]];
+            let image = Tensor::<4>::random(shape, Distribution::Default, &device);
+            type Follow = fn(&OctBatchNorm, OctFeatures) -> OctFeatures;
+            let follow: [Follow; 6] = [
+                |_, y| y,
+                |norm, y| norm.forward(y).relu(),
+                |norm, y| max_pool().forward(norm.forward(y).relu()),
+                |norm, y| max_pool().forward(norm.forward(y)).relu(),
+                |norm, y| norm.forward(max_pool().forward(y)),
+                |_, y| max_pool().forward(max_pool().forward(y.clone())).relu(),
+            ];
+            for follow in follow {
+                assert_same(&model, |(layer, norm)| {
+                    follow(norm, layer.forward(image.clone()))
+                });
+            }
+        }
+    }
+}
+
+fn max_pool() -> OctMaxPool2d {
+    let pool = MaxPool2dConfig::new([3, 3]).with_strides([2, 2]);
+    let padding = PaddingConfig2d::Explicit(1, 1, 1, 1);
+    OctMaxPool2d::from(pool.with_padding(padding).init())
+}
+
+#[test]
+fn vanilla_layers_stay_in_the_layout() {
+    let device = Device::flex();
+    let padding = PaddingConfig2d::Explicit(1, 1, 1, 1);
+    let stem = Conv2dConfig::new([3, 32], [3, 3]).with_padding(padding.clone());
+    let next = Conv2dConfig::new([32, 24], [3, 3]).with_padding(padding);
+    let mut norms = [32, 24].map(|channels| BatchNormConfig::new(channels).init(&device));
+    norms.iter_mut().for_each(disturb);
+    let model = ((stem.init(&device), next.init(&device)), norms);
+    let image = Tensor::<4>::random([2, 3, 13, 10], Distribution::Default, &device);
+    assert_same(&model, |((stem, next), norms)| {
+        let x = ops::conv2d(stem, image.clone());
+        let pool = max_pool().pool;
+        let x = batch_norm_max_pool(&norms[0], x, Activation::Relu, &pool);
+        let y = ops::conv2d(next, x.clone());
+        let y = batch_norm(&norms[1], y, None, Activation::Relu6);
+        y.try_append(x).unwrap()
+    });
+}
+
+#[test]
+fn maps_lie_side_by_side() {
+    let device = Device::flex();
+    // Channels by frequency: whole blocks of sixteen, and not.
+    for (width, alpha) in [(64, 0.5), (32, 0.0), (48, 0.25), (64, 0.25)] {
+        let alphas = [alpha, alpha];
+        let layers = [0, 1, 2].map(|i| conv([width * (i + 1), width], 3, 1, 1, alphas, &device));
+        let norms = [0, 1, 2].map(|i| norm(width * (i + 1), alpha, &device));
+        let last = conv([4 * width, 32], 1, 2, 1, alphas, &device);
+        let image = Tensor::<4>::random([2, width, 9, 6], Distribution::Default, &device);
+        let model = ((layers, norms), last);
+        assert_same(&model, |((layers, norms), last)| {
+            let mut x = OctFeatures::split(image.clone(), alpha);
+            for (layer, norm) in layers.iter().zip(norms) {
+                let y = norm.forward(x.clone()).relu();
+                x = x.try_append(layer.forward(y)).unwrap();
+            }
+            let y = last.forward(x.clone());
+            let x = x.avg_pool2().avg_pool2();
+            y.avg_pool2().try_append(x).unwrap()
+        });
+    }
+}
+
+#[test]
+fn channels_are_scaled_by_gates() {
+    let device = Device::flex();
+    let layer = conv([16, 48], 3, 1, 1, [0.5, 0.25], &device);
+    let config = OctSqueezeExciteConfig::new(48).with_alpha(0.25);
+    let model = (layer, config.init(&device));
+    let image = Tensor::<4>::random([3, 16, 9, 6], Distribution::Default, &device);
+    let x = OctFeatures::split(image, 0.5);
+    assert_same(&model, |(layer, gates)| {
+        let y = layer.forward(x.clone());
+        (gates.forward(y.clone()) + y).relu()
+    });
+}
+
+#[test]
+fn a_chain_of_thousands_is_computed_and_dropped() {
+    let device = Device::flex();
+    let layer = conv([16, 16], 1, 1, 1, [0.5, 0.5], &device);
+    let image = Tensor::<4>::random([1, 16, 4, 4], Distribution::Default, &device);
+    let chain = |layer: &OctConv2d| {
+        let x = OctFeatures::split(image.clone(), 0.5);
+        (0..3000).fold(x, |x, _| layer.forward(x).activate(Activation::Relu6))
+    };
+    drop(chain(&layer));
+    assert_same(&layer, chain);
 }
 
 #[test]

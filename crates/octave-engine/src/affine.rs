@@ -1,5 +1,6 @@
 //! An affine map of every channel, a sum and an activation: a batch norm that
-//! could not be folded into a convolution, in inference, and what follows it.
+//! could not be folded into a convolution, in inference, or the gates of a
+//! squeeze-and-excitation, and what follows it.
 
 use crate::BLOCK;
 use crate::buffer::Buffer;
@@ -16,6 +17,8 @@ pub struct AffineWeights {
     scale: Buffer,
     shift: Buffer,
     channels: usize,
+    /// Images that have scales of their own; one for all if they share them.
+    images: usize,
 }
 
 impl AffineWeights {
@@ -26,17 +29,40 @@ impl AffineWeights {
     /// If their lengths differ.
     pub fn new(scale: &[f32], shift: &[f32]) -> Self {
         assert_eq!(scale.len(), shift.len(), "elements of scale and shift");
-        let pad = |values: &[f32]| {
-            let mut padded = Buffer::zeros(values.len().next_multiple_of(BLOCK));
-            padded.as_mut_slice()[..values.len()].copy_from_slice(values);
-            padded
-        };
         Self {
-            scale: pad(scale),
-            shift: pad(shift),
+            scale: padded(scale, scale.len()),
+            shift: padded(shift, shift.len()),
             channels: scale.len(),
+            images: 1,
         }
     }
+
+    /// Packs a scale for every channel of every image, `[images, channels]`, and no shift.
+    ///
+    /// # Panics
+    ///
+    /// If the images do not have equally many.
+    pub fn of_images(scale: &[f32], images: usize) -> Self {
+        let channels = scale.len() / images.max(1);
+        assert_eq!(scale.len(), images * channels, "scales of {images} images");
+        Self {
+            scale: padded(scale, channels),
+            shift: Buffer::zeros(channels.next_multiple_of(BLOCK)),
+            channels,
+            images,
+        }
+    }
+}
+
+/// Rows of `channels` values, each padded with zeros to whole blocks.
+fn padded(values: &[f32], channels: usize) -> Buffer {
+    let row = channels.next_multiple_of(BLOCK);
+    let rows = values.len() / channels.max(1);
+    let mut padded = Buffer::zeros(rows * row);
+    for (i, values) in values.chunks_exact(channels.max(1)).enumerate() {
+        padded.as_mut_slice()[i * row..][..channels].copy_from_slice(values);
+    }
+    padded
 }
 
 per_isa! {
@@ -78,10 +104,12 @@ pub struct Affine<'a> {
     pub residual: Option<&'a BlockedMap>,
     /// Applied last.
     pub activation: Activation,
-    /// The result.
+    /// The result, or more: its channels may be some of those of this map.
     pub output: &'a mut BlockedMap,
     /// 2×2 averages of the result.
     pub pooled: Option<&'a mut BlockedMap>,
+    /// Where the result begins in both, in blocks of channels.
+    pub first_block: usize,
 }
 
 impl Affine<'_> {
@@ -94,7 +122,11 @@ impl Affine<'_> {
         let (weights, input) = (self.weights, self.input);
         let dims @ [n, c, h, w] = input.dims();
         assert_eq!(c, weights.channels, "channels of an affine map");
-        assert_eq!(self.output.dims(), dims, "shape of the output");
+        assert!([1, n].contains(&weights.images), "images of an affine map");
+        let total = self.output.dims()[1];
+        let last = self.first_block.saturating_mul(BLOCK).saturating_add(c);
+        assert!(last <= total, "channels up to {last} of {total}");
+        assert_eq!(self.output.dims(), [n, total, h, w], "shape of the output");
         let from = input.planes();
         let residual = self.residual.map(|map| {
             assert_eq!(map.dims(), dims, "shape of the residual");
@@ -102,24 +134,27 @@ impl Affine<'_> {
         });
         let to = self.output.planes_mut();
         let pooled = self.pooled.map(|map| {
-            let half = [n, c, h.div_ceil(2), w.div_ceil(2)];
+            let half = [n, total, h.div_ceil(2), w.div_ceil(2)];
             assert_eq!(map.dims(), half, "shape of the pooled map");
             map.planes_mut()
         });
+        let first = self.first_block;
         let (blocks, bounds) = (input.blocks(), self.activation.bounds());
         parallel::for_each(n * blocks, |job| {
             let (i, b) = (job / blocks, job % blocks);
-            let lanes = |values: &Buffer| -> [f32; BLOCK] {
-                std::array::from_fn(|l| values.as_slice()[b * BLOCK + l])
+            let lanes = |values: &Buffer, row: usize| -> [f32; BLOCK] {
+                std::array::from_fn(|l| values.as_slice()[(row * blocks + b) * BLOCK + l])
             };
-            let (scale, shift) = (lanes(&weights.scale), lanes(&weights.shift));
-            // SAFETY: plane `b` of image `i` of all maps, whose shapes were
-            // checked; nobody else writes those that are written.
+            let row = if weights.images == 1 { 0 } else { i };
+            let (scale, shift) = (lanes(&weights.scale, row), lanes(&weights.shift, 0));
+            // SAFETY: plane `b` of image `i` of what is read, and that of the
+            // result in what is written, whose shapes were checked; nobody
+            // else writes those that are written.
             unsafe {
                 let read = |map: &Planes<*const f32>, y: usize| {
                     std::slice::from_raw_parts(map.plane(i, b).add(y * map.row), w * BLOCK)
                 };
-                let written = to.plane(i, b);
+                let written = to.plane(i, first + b);
                 for y in 0..h {
                     let x = read(&from, y);
                     let row = std::slice::from_raw_parts_mut(written.add(y * to.row), w * BLOCK);
@@ -137,7 +172,7 @@ impl Affine<'_> {
                         row: to.row,
                     };
                     let to = Rows {
-                        at: map.plane(i, b),
+                        at: map.plane(i, first + b),
                         row: map.row,
                     };
                     average_rows(isa, from, [h, w], to, false);
@@ -180,6 +215,7 @@ mod tests {
                         activation,
                         output: &mut to,
                         pooled: Some(&mut pooled),
+                        first_block: 0,
                     };
                     map.run(isa);
 
@@ -199,5 +235,62 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn maps_are_put_side_by_side_and_images_have_scales_of_their_own() {
+        let mut rng = Rng::new(6);
+        let (n, h, w) = (2, 3, 5);
+        let channels = [16, 32, 5];
+        for isa in Isa::available() {
+            let mut to = BlockedMap::zeros([n, 53, h, w], 1);
+            let mut pooled = BlockedMap::zeros([n, 53, 2, 3], 0);
+            let mut expected = vec![0.0; n * 53 * h * w];
+            let mut first = 0;
+            for c in channels {
+                let (x, scale) = (rng.vec(n * c * h * w), rng.vec(n * c));
+                let mut from = BlockedMap::zeros([n, c, h, w], 0);
+                from_nchw(isa, &x, &mut from);
+                let map = Affine {
+                    weights: &AffineWeights::of_images(&scale, n),
+                    input: &from,
+                    residual: None,
+                    activation: Activation::Identity,
+                    output: &mut to,
+                    pooled: Some(&mut pooled),
+                    first_block: first / BLOCK,
+                };
+                map.run(isa);
+                for (i, x) in x.iter().enumerate() {
+                    let (image, channel) = (i / (c * h * w), i / (h * w) % c);
+                    let at = (image * 53 + first + channel) * h * w + i % (h * w);
+                    expected[at] = x * scale[image * c + channel];
+                }
+                first += c;
+            }
+            let mut y = vec![0.0; expected.len()];
+            to_nchw(isa, &to, &mut y);
+            assert_eq!(y, expected);
+            let mut averages = BlockedMap::zeros(pooled.dims(), 0);
+            average_pool2(isa, &to, &mut averages);
+            assert_eq!(pooled.as_slice(), averages.as_slice());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "channels up to 48 of 40")]
+    fn a_result_must_fit() {
+        let from = BlockedMap::zeros([1, 32, 2, 2], 0);
+        let mut to = BlockedMap::zeros([1, 40, 2, 2], 0);
+        let map = Affine {
+            weights: &AffineWeights::new(&[1.0; 32], &[0.0; 32]),
+            input: &from,
+            residual: None,
+            activation: Activation::Identity,
+            output: &mut to,
+            pooled: None,
+            first_block: 1,
+        };
+        map.run(Isa::best());
     }
 }

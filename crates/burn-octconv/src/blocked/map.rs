@@ -50,6 +50,22 @@ impl Map {
         Self::new(map, None)
     }
 
+    /// The 2×2 averages of a map, with a border of `pad`, as a map of their own.
+    pub(super) fn half_of(map: &Self, pad: usize) -> Self {
+        let half = map.get(1, pad);
+        let dims = half.dims();
+        let mut forms = vec![Form {
+            halvings: 0,
+            map: half,
+        }];
+        let quarter = map.find(2, 0).map(|map| Form { halvings: 1, map });
+        forms.extend(quarter);
+        Self {
+            dims,
+            forms: Mutex::new(forms),
+        }
+    }
+
     /// `[n, c, h, w]`.
     pub(super) fn dims(&self) -> [usize; 4] {
         self.dims

@@ -2,16 +2,20 @@
 //!
 //! A plain tensor is NCHW, and the engine's kernels read blocks of channels. Converting around
 //! every layer, and norm, sum and activation as passes of their own, take longer than the
-//! convolutions. So a layer that is called on Flex without gradients returns a feature map in which
-//! the work is only noted. The norm, the sum and the activation that follow are added to it, and
-//! the next convolution has it computed, in one pass and in the forms in which it reads it. A
-//! plain tensor is made when somebody asks for one.
+//! convolutions. So a layer that is called on Flex without gradients only notes its work. What
+//! follows it, the norm, the sum, the activation, joins it; the next layer refers to it. When
+//! somebody asks for a plain tensor, everything that it depends on is computed at once: each
+//! operation in one pass, in the forms in which the next ones read it, by threads that do not
+//! sleep in between.
 //!
-//! At most one operation is noted at a time, so a chain of layers takes no more memory than without.
+//! A map is freed when the last operation that reads it is done, so a chain of layers takes no more
+//! memory than if each were computed when it is called.
 
+mod graph;
 mod map;
 mod memory;
 mod packed;
+mod run;
 mod work;
 
 pub use packed::PackedKernels;
@@ -25,12 +29,12 @@ use burn::{
     nn::BatchNorm,
     tensor::{DType, Device, Tensor, TensorData},
 };
-use octave_engine::{BlockedMap, Isa, conv::Activation, pool::global_average, to_nchw};
+use octave_engine::{BLOCK, BlockedMap, Isa, conv::Activation, pool::global_average, to_nchw};
 use octave_plan::Plan;
 
 use self::{
-    map::{Map, Maps, Needs},
-    work::{Conv, Norm, Operation, Work},
+    map::Maps,
+    work::{Conv, First, Layer, Operation, Work},
 };
 use crate::{
     OctFeatures,
@@ -38,6 +42,10 @@ use crate::{
     features::half,
     ops::{OctKernels, eligibility},
 };
+
+/// Operations that are noted one behind the other, at most: the chain is walked, and dropped, link
+/// by link.
+const LONGEST: usize = 256;
 
 /// A feature map in the engine's layout, computed or noted. Clones share it.
 #[derive(Clone)]
@@ -55,6 +63,8 @@ struct Inner {
     shape: Shape,
     /// What is noted; gone when it is computed.
     work: Mutex<Option<Arc<Work>>>,
+    /// Operations of the longest chain that ends here, as far as noted when this was.
+    links: usize,
     maps: OnceLock<Maps>,
     plain: OnceLock<[Option<Tensor<4>>; 2]>,
 }
@@ -66,53 +76,28 @@ impl fmt::Debug for Blocked {
     }
 }
 
-/// What a layer reads of its input.
-fn needs(plan: &Plan<2>) -> [Needs; 2] {
-    let padding = plan.fused_padding().unwrap_or_default();
-    let pad = padding.into_iter().max().unwrap_or(0);
-    let mut needs = [Needs::default(); 2];
-    for path in &plan.paths {
-        needs[path.from][path.pool + path.down] = Some(pad);
-    }
-    needs
-}
-
 /// Notes the convolution of a feature map that an engine computes.
 pub(crate) fn octconv2d(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) -> Blocked {
-    let (device, size) = (features.device(), features.size());
-    let needs = needs(plan);
-    let inputs = match features.into_blocked() {
-        Ok(blocked) => blocked.compute(&needs),
-        Err(plain) => bring_in(plain, &needs),
-    };
-    let images = inputs
-        .iter()
-        .flatten()
-        .next()
-        .map_or(0, |map| map.dims()[0]);
+    let input = features.blocked();
     let shape = Shape {
-        device,
-        images,
         channels: [0, 1].map(|level| plan.output[level]),
-        size: plan.output_size(size),
+        size: plan.output_size(input.0.shape.size),
+        ..input.0.shape.clone()
     };
-    let conv = Conv {
-        plan: plan.clone(),
-        packed: kernels.packed.share(),
-        kernels,
-        inputs,
-    };
-    Blocked::noted(shape, Operation::Conv(Box::new(conv)).alone())
+    let layer = Layer::new(plan, kernels);
+    Blocked::noted(shape, Operation::Conv(vec![Conv { layer, input }]))
 }
 
-/// Brings plain tensors into the engine's layout.
-fn bring_in(features: OctFeatures, needs: &[Needs; 2]) -> Maps {
-    let (high, low) = features.into_parts();
-    let mut needs = needs.iter();
-    Arc::new([high, low].map(|x| {
-        let pad = needs.next().and_then(|needs| needs[0]).unwrap_or(0);
-        Some(Map::from_tensor(x?, pad))
-    }))
+/// Notes the convolution of images, which have so few channels that they are read as they are.
+pub(crate) fn first(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) -> Blocked {
+    let shape = Shape {
+        device: features.device(),
+        images: features.images(),
+        channels: [0, 1].map(|level| plan.output[level]),
+        size: plan.output_size(features.size()),
+    };
+    let first = First::new(features.into_high(), Layer::new(plan, kernels));
+    Blocked::noted(shape, Operation::First(Box::new(first)))
 }
 
 impl Inner {
@@ -122,13 +107,39 @@ impl Inner {
 }
 
 impl Blocked {
-    fn noted(shape: Shape, work: Work) -> Self {
+    fn noted(shape: Shape, operation: Operation) -> Self {
+        let inputs = operation.inputs();
+        let links = |input: &&Self| match *input.0.work() {
+            Some(_) => input.0.links,
+            None => 0,
+        };
+        let mut chain = inputs.iter().map(links).max().unwrap_or(0);
+        if chain >= LONGEST {
+            inputs.iter().for_each(|input| drop(input.compute()));
+            chain = 0;
+        }
         Self(Arc::new(Inner {
             shape,
-            work: Mutex::new(Some(Arc::new(work))),
+            work: Mutex::new(Some(Arc::new(operation.alone()))),
+            links: chain + 1,
             maps: OnceLock::new(),
             plain: OnceLock::new(),
         }))
+    }
+
+    /// Plain groups that are brought into the engine's layout when they are read.
+    pub(crate) fn bring_in(groups: [Option<Tensor<4>>; 2], size: [usize; 2]) -> Self {
+        let given = groups.iter().flatten().next();
+        let given = given.expect("a feature map has at least one group");
+        let shape = Shape {
+            device: given.device(),
+            images: given.dims()[0],
+            channels: groups
+                .each_ref()
+                .map(|x| x.as_ref().map_or(0, |x| x.dims()[1])),
+            size,
+        };
+        Self::noted(shape, Operation::Plain(groups))
     }
 
     /// `[n, c, h, w]` of both groups.
@@ -146,20 +157,24 @@ impl Blocked {
     }
 
     /// The groups, computed.
-    fn compute(&self, needs: &[Needs; 2]) -> Maps {
-        let work = self.0.work().clone();
-        if let Some(work) = work {
-            // Nothing is locked meanwhile: a worker that waits may run other tasks, which want the
-            // same map. At worst both compute it.
-            let maps = work.run(self.dims(), needs);
-            let _ = self.0.maps.set(Arc::new(maps));
-            *self.0.work() = None;
+    fn compute(&self) -> Maps {
+        if self.0.work().is_some() {
+            graph::compute(self);
         }
-        self.0
-            .maps
-            .get()
-            .expect("what is not noted is computed")
-            .clone()
+        self.maps()
+    }
+
+    /// The groups, of which is known that they are computed.
+    fn maps(&self) -> Maps {
+        let maps = self.0.maps.get();
+        maps.expect("what is not noted is computed").clone()
+    }
+
+    /// Keeps the groups, and forgets the work.
+    fn computed(&self, maps: Maps) {
+        let _ = self.0.maps.set(maps);
+        let work = self.0.work().take();
+        drop(work);
     }
 
     /// Both groups as plain tensors.
@@ -167,32 +182,37 @@ impl Blocked {
         if let Some(plain) = self.0.plain.get() {
             return plain;
         }
-        let maps = self.compute(&Default::default());
+        let maps = self.compute();
         let device = self.device();
         let tensors = maps
             .each_ref()
             .map(|map| Some(map.as_ref()?.to_tensor(&device)));
-        // As above: nothing is locked while it is made.
+        // Nothing is locked while it is made: a worker that waits may run other tasks, which want
+        // the same map. At worst both make it.
         self.0.plain.get_or_init(|| tensors)
     }
 
     /// Notes more work: with what is noted already, if nobody else has that and both are one pass.
-    fn then(mut self, fits: impl Fn(&Work) -> bool, add: impl Fn(&mut Work)) -> Self {
-        if let Some(work) = self.unshared_work()
-            && fits(work)
-        {
-            add(work);
-            return self;
+    fn then(mut self, fits: impl Fn(&Work) -> bool, add: impl FnOnce(&mut Work)) -> Self {
+        if !self.unshared_work().is_some_and(|work| fits(work)) {
+            let shape = self.0.shape.clone();
+            self = Self::noted(shape, Operation::pass(self.parts()));
         }
-        let mut work = Operation::Same(self.compute(&Default::default())).alone();
-        add(&mut work);
-        Self::noted(self.0.shape.clone(), work)
+        add(self.unshared_work().expect("what was noted just now"));
+        self
     }
 
     fn unshared_work(&mut self) -> Option<&mut Work> {
         let work = &mut Arc::get_mut(&mut self.0)?.work;
         let work = work.get_mut().unwrap_or_else(PoisonError::into_inner);
         Arc::get_mut(work.as_mut()?)
+    }
+
+    /// The maps that lie side by side in this one, which is one if it is computed.
+    fn parts(&self) -> Vec<Self> {
+        let work = self.0.work();
+        let parts = work.as_ref().and_then(|work| work.only_parts());
+        parts.map_or_else(|| vec![self.clone()], <[Self]>::to_vec)
     }
 
     /// Notes an activation.
@@ -204,30 +224,96 @@ impl Blocked {
     }
 
     /// Notes a sum.
-    pub(crate) fn add(self, other: &Self) -> Self {
-        let residual = other.compute(&Default::default());
-        self.then(Work::takes_residual, |work| {
-            work.residual = Some(residual.clone());
-        })
+    pub(crate) fn add(mut self, mut other: Self) -> Self {
+        let takes = |map: &mut Self| map.unshared_work().is_some_and(|w| w.takes_residual());
+        if !takes(&mut self) && takes(&mut other) {
+            (self, other) = (other, self);
+        }
+        // The convolution of a shortcut is one more that is summed.
+        if takes(&mut self)
+            && let (Some(work), Some(shortcut)) = (self.unshared_work(), other.unshared_work())
+            && work.takes_convolution(shortcut)
+        {
+            work.operation.extend(&mut shortcut.operation);
+            return self;
+        }
+        self.then(Work::takes_residual, |work| work.residual = Some(other))
     }
 
-    /// Notes a norm with its running statistics; gives the map back if an engine cannot apply it.
-    pub(crate) fn normalize(self, norms: [Option<&BatchNorm>; 2]) -> Result<Self, Self> {
-        let norm: Norm = norms.map(|norm| norm.map(Statistics::new));
-        let tensors = norm.iter().flatten().flat_map(|norm| &norm.tensors);
-        if tensors
-            .into_iter()
-            .any(|x| eligibility::untracked(x).is_err())
-        {
-            return Err(self);
+    /// Whether a norm, with its running statistics, can be noted.
+    pub(crate) fn takes_norm(norms: [Option<&BatchNorm>; 2]) -> bool {
+        let fits = |norm: &BatchNorm| {
+            let norm = Statistics::new(norm);
+            norm.tensors
+                .iter()
+                .all(|x| eligibility::untracked(x).is_ok())
+        };
+        norms.into_iter().flatten().all(fits)
+    }
+
+    /// Notes a norm with its running statistics.
+    pub(crate) fn normalize(self, norms: [Option<&BatchNorm>; 2]) -> Self {
+        let norm = norms.map(|norm| norm.map(Statistics::new));
+        self.then(Work::takes_norm, |work| work.operation.normalize(norm))
+    }
+
+    /// Notes a scale for every channel of every image, `[batch, channels]` of each group.
+    pub(crate) fn scale(self, gates: [Option<Tensor<2>>; 2]) -> Self {
+        let shape = self.0.shape.clone();
+        Self::noted(shape, Operation::Scale(self, gates))
+    }
+
+    /// Notes 3×3 max pooling with stride 2 and padding 1.
+    pub(crate) fn max_pool3(mut self) -> Self {
+        let shape = self.halved();
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            let work = inner.work.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let work = work.as_mut().and_then(Arc::get_mut);
+            if work.is_some_and(Work::join_max_pool) {
+                inner.shape = shape;
+                return self;
+            }
         }
-        Ok(self.then(Work::takes_norm, |work| work.norm = Some(norm.clone())))
+        Self::noted(shape, Operation::MaxPool(self))
+    }
+
+    /// Notes 2×2 average pooling; windows at odd borders average what exists.
+    pub(crate) fn avg_pool2(self) -> Self {
+        Self::noted(self.halved(), Operation::Half(self))
+    }
+
+    fn halved(&self) -> Shape {
+        let shape = self.0.shape.clone();
+        Shape {
+            size: half(shape.size),
+            ..shape
+        }
+    }
+
+    /// Notes the channels of two maps of the same images and size, side by side in each group.
+    ///
+    /// # Errors
+    ///
+    /// Both, if the second would not begin with a block of channels.
+    pub(crate) fn beside(self, other: Self) -> Result<Self, [Self; 2]> {
+        let [channels, more] = [&self, &other].map(|map| map.0.shape.channels);
+        let whole = |level: usize| more[level] == 0 || channels[level].is_multiple_of(BLOCK);
+        if ![0, 1].into_iter().all(whole) {
+            return Err([self, other]);
+        }
+        let shape = Shape {
+            channels: [0, 1].map(|level| channels[level] + more[level]),
+            ..self.0.shape.clone()
+        };
+        let mut parts = self.parts();
+        parts.extend(other.parts());
+        Ok(Self::noted(shape, Operation::pass(parts)))
     }
 
     /// The mean of every channel, `[batch, channels]`.
     pub(crate) fn global_average(&self) -> Tensor<2> {
         let (device, images) = (self.device(), self.0.shape.images);
-        let maps = self.compute(&Default::default());
+        let maps = self.compute();
         let means = maps.iter().flatten().map(|map| {
             let channels = map.dims()[1];
             let mut means = BlockedMap::default();

@@ -6,17 +6,19 @@ use std::{
 };
 
 use burn::tensor::{Bytes, Tensor};
-use octave_engine::conv::DepthwiseWeights;
-use octave_plan::{Plan, Refusal};
+use octave_engine::conv::{DepthwiseWeights, StemWeights};
+use octave_plan::{Path, Plan, Refusal};
 
-use super::work::Norm;
+use super::work::Layer;
 use crate::{
-    lowered::{self, Group, Sum, add_terms},
+    lowered::{self, Group, ScaleShift, Sum, add_terms, scale_shift},
     ops::{OctKernels, flex::flex_tensor},
 };
 
 /// What a product reads.
 pub(super) struct Reading {
+    /// Of the layers that are summed, the one that reads it.
+    pub(super) layer: usize,
     pub(super) level: usize,
     pub(super) halvings: usize,
     pub(super) stride: usize,
@@ -27,41 +29,78 @@ pub(super) struct Reading {
 pub(super) enum Packed {
     Sums(Box<[Option<Sum<Reading>>; 2]>),
     Depthwise([Option<DepthwiseWeights>; 2]),
+    First([Option<StemWeights>; 2]),
 }
 
 impl Packed {
-    /// Packs a layer, followed by a norm.
-    fn new(plan: &Plan<2>, kernels: &OctKernels, norm: Option<&Norm>) -> Result<Self, Refusal> {
-        let affine = |level: usize| Some(norm?[level].as_ref()?.affine());
-        if plan.is_depthwise() {
-            let mut levels = [None, None];
-            for path in &plan.paths {
-                let weights = lowered::depthwise(plan, kernels, path, affine(path.to))?;
-                levels[path.to] = Some(weights);
+    /// Packs layers that are summed, each followed by its norm; `first` if it is one that reads
+    /// images.
+    fn new(layers: &[&Layer], first: bool) -> Result<Self, Refusal> {
+        match layers {
+            [layer] if first => layer.by_path(lowered::first).map(Self::First),
+            [layer] if layer.plan.is_depthwise() => {
+                layer.by_path(lowered::depthwise).map(Self::Depthwise)
             }
-            return Ok(Self::Depthwise(levels));
+            _ => sums(layers),
         }
-        let padding = plan.fused_padding()?;
+    }
+}
+
+impl Layer {
+    fn scale_shift(&self, level: usize) -> Result<Option<ScaleShift>, Refusal> {
+        let norm = self.norm.as_ref().and_then(|norm| norm[level].as_ref());
+        norm.map(scale_shift).transpose()
+    }
+
+    /// Packs a layer in which each output group has one path.
+    fn by_path<W>(
+        &self,
+        pack: impl Fn(&Plan<2>, &OctKernels, &Path, Option<&ScaleShift>) -> Result<W, Refusal>,
+    ) -> Result<[Option<W>; 2], Refusal> {
+        let mut levels = [None, None];
+        for path in &self.plan.paths {
+            let affine = self.scale_shift(path.to)?;
+            let weights = pack(&self.plan, &self.kernels, path, affine.as_ref())?;
+            levels[path.to] = Some(weights);
+        }
+        Ok(levels)
+    }
+
+    /// What the layer, the one of this `number`, sums into each output group.
+    fn groups(&self, number: usize) -> Result<[Group<Reading>; 2], Refusal> {
+        let padding = self.plan.fused_padding()?;
         let mut groups = [Group::default(), Group::default()];
-        add_terms(plan, kernels, &mut groups, |path| {
+        add_terms(&self.plan, &self.kernels, &mut groups, |path| {
             Ok(Reading {
+                layer: number,
                 level: path.from,
                 halvings: path.pool + path.down,
                 stride: path.stride,
                 padding,
             })
         })?;
-        let mut levels = [None, None];
-        for (level, mut group) in groups.into_iter().enumerate() {
-            if plan.output[level] > 0 {
-                if let Some(affine) = affine(level) {
-                    group.scale(affine)?;
-                }
-                levels[level] = Some(group.pack(plan.groups));
+        for (level, group) in groups.iter_mut().enumerate() {
+            if let Some(affine) = self.scale_shift(level)? {
+                group.scale(&affine);
             }
         }
-        Ok(Self::Sums(Box::new(levels)))
+        Ok(groups)
     }
+}
+
+fn sums(layers: &[&Layer]) -> Result<Packed, Refusal> {
+    let mut sums = layers[0].groups(0)?;
+    for (number, layer) in layers.iter().enumerate().skip(1) {
+        for (sum, group) in sums.iter_mut().zip(layer.groups(number)?) {
+            sum.extend(group);
+        }
+    }
+    let plan = &layers[0].plan;
+    let mut levels = [None, None];
+    for (level, group) in sums.into_iter().enumerate() {
+        levels[level] = (plan.output[level] > 0).then(|| group.pack(plan.groups));
+    }
+    Ok(Packed::Sums(Box::new(levels)))
 }
 
 /// The memory of a tensor. It cannot become another's, nor be written to, as long as this lives:
@@ -90,30 +129,46 @@ struct Entry {
 /// What kernels were packed from.
 #[derive(PartialEq)]
 struct Origin {
+    first: bool,
+    layers: Vec<LayerOrigin>,
+}
+
+#[derive(PartialEq)]
+struct LayerOrigin {
     plan: Plan<2>,
     /// Of all tensors that are there. Their number tells a layer with a norm from one without.
     tensors: Vec<Option<Identity>>,
     epsilons: Vec<f64>,
 }
 
-impl Origin {
-    fn new(plan: &Plan<2>, kernels: &OctKernels, norm: Option<&Norm>) -> Self {
+impl LayerOrigin {
+    fn new(layer: &Layer) -> Self {
+        let kernels = &layer.kernels;
         let weights = [&kernels.h2h, &kernels.h2l, &kernels.l2h, &kernels.l2l];
         let biases = [&kernels.bias_high, &kernels.bias_low];
         let weights = weights.into_iter().flatten().map(Identity::new);
         let biases = biases.into_iter().flatten().map(Identity::new);
-        let norms = || norm.into_iter().flatten().flatten();
+        let norms = || layer.norm.iter().flatten().flatten();
         let states = norms().flat_map(|norm| &norm.tensors).map(Identity::new);
         Self {
-            plan: plan.clone(),
+            plan: layer.plan.clone(),
             tensors: weights.chain(biases).chain(states).collect(),
             epsilons: norms().map(|norm| norm.epsilon).collect(),
         }
     }
+}
+
+impl Origin {
+    fn new(layers: &[&Layer], first: bool) -> Self {
+        let layers = layers.iter().map(|layer| LayerOrigin::new(layer));
+        let layers = layers.collect();
+        Self { first, layers }
+    }
 
     /// Whether it can be told from others.
     fn is_known(&self) -> bool {
-        self.tensors.iter().all(Option::is_some)
+        let mut tensors = self.layers.iter().flat_map(|layer| &layer.tensors);
+        tensors.all(Option::is_some)
     }
 }
 
@@ -152,20 +207,15 @@ impl PackedKernels {
             .clone()
     }
 
-    /// The packed kernels of a layer followed by a norm: those that are kept, if they were made of
-    /// the same tensors.
-    pub(super) fn of(
-        &self,
-        plan: &Plan<2>,
-        kernels: &OctKernels,
-        norm: Option<&Norm>,
-    ) -> Result<Arc<Packed>, Refusal> {
-        let origin = Origin::new(plan, kernels, norm);
+    /// The packed kernels of layers that are summed, of which this place is the first's: those that
+    /// are kept, if they were made of the same tensors.
+    pub(super) fn of(&self, layers: &[&Layer], first: bool) -> Result<Arc<Packed>, Refusal> {
+        let origin = Origin::new(layers, first);
         let same = |entry: &Arc<Entry>| origin.is_known() && entry.origin == origin;
         if let Some(entry) = self.get().filter(same) {
             return Ok(entry.packed.clone());
         }
-        let packed = Arc::new(Packed::new(plan, kernels, norm)?);
+        let packed = Arc::new(Packed::new(layers, first)?);
         let entry = Arc::new(Entry {
             origin,
             packed: packed.clone(),

@@ -1,32 +1,20 @@
-//! What remains to be computed of a feature map, and its computation.
+//! What is noted of a feature map.
 //!
 //! ```text
-//! activation(norm(operation) + residual)
+//! activation(operation + residual)
 //! ```
 //!
-//! is one pass of the engine: the norm is in the packed kernels, the rest is done where a result is
-//! stored. So is the pooling for the next layer.
+//! is one pass of the engine: the norm of an operation is in its packed kernels, the rest is done
+//! where a result is stored. So is the pooling for the next layer.
 
-use std::sync::Arc;
+use burn::tensor::Tensor;
+use octave_engine::conv::Activation;
+use octave_plan::{Path, Plan};
 
-use octave_engine::{
-    Isa,
-    affine::{Affine, AffineWeights},
-    conv::{
-        Activation, Coarse, Depthwise, DepthwiseWeights, Output, Product, Source, depthwise, run,
-    },
-};
-use octave_plan::Plan;
-
-use super::{
-    map::{Map, Maps, Needs},
-    memory::Lent,
-    packed::{Packed, PackedKernels, Reading},
-};
+use super::{Blocked, map::Needs, packed::PackedKernels};
 use crate::{
     conv::Statistics,
-    lowered::{Sum, values},
-    ops::OctKernels,
+    ops::{OctKernels, resample},
 };
 
 /// The norms of both groups, by level.
@@ -35,240 +23,252 @@ pub(super) type Norm = [Option<Statistics>; 2];
 /// A feature map that is not computed yet.
 pub(super) struct Work {
     pub(super) operation: Operation,
-    pub(super) norm: Option<Norm>,
-    pub(super) residual: Option<Maps>,
+    pub(super) residual: Option<Blocked>,
     pub(super) activation: Activation,
 }
 
 pub(super) enum Operation {
-    Conv(Box<Conv>),
-    /// The map itself: a norm, a sum or an activation of what is computed already.
-    Same(Maps),
+    /// Plain tensors, to be brought into the engine's layout.
+    Plain([Option<Tensor<4>>; 2]),
+    /// The convolution of images.
+    First(Box<First>),
+    /// Convolutions that are summed.
+    Conv(Vec<Conv>),
+    /// Maps side by side, or one map, and their norm.
+    Pass(Vec<Blocked>, Option<Norm>),
+    /// A map and a scale for every channel of every image.
+    Scale(Blocked, [Option<Tensor<2>>; 2]),
+    /// 3×3 max pooling with stride 2 and padding 1.
+    MaxPool(Blocked),
+    /// 2×2 average pooling.
+    Half(Blocked),
+}
+
+/// A convolution and the norm behind it.
+pub(super) struct Layer {
+    pub(super) plan: Plan<2>,
+    pub(super) kernels: OctKernels,
+    pub(super) norm: Option<Norm>,
+}
+
+impl Layer {
+    pub(super) fn new(plan: &Plan<2>, kernels: OctKernels) -> Self {
+        Self {
+            plan: plan.clone(),
+            kernels,
+            norm: None,
+        }
+    }
+
+    /// Where its packed kernels are kept.
+    pub(super) fn packed(&self) -> &PackedKernels {
+        &self.kernels.packed
+    }
+
+    /// The padding at the top and at the left.
+    pub(super) fn padding(&self) -> [usize; 2] {
+        let padding = self.plan.fused_padding();
+        // Whether the engine has kernels for the layer was asked when the work was noted.
+        padding.unwrap_or_else(|e| panic!("the engine cannot compute {e}"))
+    }
 }
 
 pub(super) struct Conv {
-    pub(super) plan: Plan<2>,
-    pub(super) kernels: OctKernels,
-    pub(super) packed: PackedKernels,
-    pub(super) inputs: Maps,
+    pub(super) layer: Layer,
+    pub(super) input: Blocked,
+}
+
+impl Conv {
+    /// What the layer reads of its input.
+    fn reads(&self) -> [Needs; 2] {
+        let pad = self.layer.padding().into_iter().max();
+        let mut needs = [Needs::default(); 2];
+        for path in &self.layer.plan.paths {
+            needs[path.from][path.pool + path.down] = pad;
+        }
+        needs
+    }
+}
+
+/// The convolution of images.
+pub(super) struct First {
+    pub(super) layer: Layer,
+    /// The images, by how often they are pooled.
+    images: [Option<Tensor<4>>; 3],
+    /// Whether 3×3 max pooling with stride 2 and padding 1 follows.
+    pub(super) max_pool: bool,
+}
+
+impl First {
+    pub(super) fn new(images: Tensor<4>, layer: Layer) -> Self {
+        let most = layer.plan.paths.iter().map(halvings).max().unwrap_or(0);
+        let mut pooled = [Some(images), None, None];
+        for times in 1..=most {
+            pooled[times] = pooled[times - 1].clone().map(resample::avg_pool);
+        }
+        Self {
+            layer,
+            images: pooled,
+            max_pool: false,
+        }
+    }
+
+    /// What a path reads.
+    pub(super) fn images(&self, path: &Path) -> &Tensor<4> {
+        let images = self.images[halvings(path)].as_ref();
+        images.expect("images pooled as often as a path says")
+    }
+}
+
+fn halvings(path: &Path) -> usize {
+    path.pool + path.down
 }
 
 impl Operation {
     pub(super) fn alone(self) -> Work {
         Work {
             operation: self,
-            norm: None,
             residual: None,
             activation: Activation::Identity,
         }
     }
 
-    fn takes_residual(&self) -> bool {
-        !matches!(self, Self::Conv(conv) if conv.plan.is_depthwise())
+    /// Maps side by side.
+    pub(super) fn pass(parts: Vec<Blocked>) -> Self {
+        Self::Pass(parts, None)
     }
-}
 
-/// A result, and where it goes.
-struct Target {
-    map: Lent,
-    pooled: Option<Lent>,
-}
+    /// The maps that are read.
+    pub(super) fn inputs(&self) -> Vec<&Blocked> {
+        match self {
+            Self::Plain(_) | Self::First(_) => Vec::new(),
+            Self::Conv(convs) => convs.iter().map(|conv| &conv.input).collect(),
+            Self::Pass(parts, _) => parts.iter().collect(),
+            Self::Scale(map, _) | Self::MaxPool(map) | Self::Half(map) => vec![map],
+        }
+    }
 
-impl Target {
-    fn new(dims: [usize; 4], needs: &Needs) -> Self {
-        let [n, c, h, w] = dims;
-        let half = [n, c, h.div_ceil(2), w.div_ceil(2)];
-        // What is pooled twice is pooled from this, which needs no border.
-        let pooled = needs[1].or(needs[2].map(|_| 0));
-        Self {
-            map: Lent::new(dims, needs[0].unwrap_or(0)),
-            pooled: pooled.map(|pad| Lent::new(half, pad)),
+    /// What is read of each map if the result is to have the forms that `needs` says.
+    fn reads(&self, needs: &[Needs; 2]) -> Vec<(&Blocked, [Needs; 2])> {
+        match self {
+            Self::Conv(convs) => convs.iter().map(|c| (&c.input, c.reads())).collect(),
+            Self::Half(map) => {
+                let once_more = |[zero, one, _]: Needs| [None, zero.or(Some(0)), one];
+                vec![(map, needs.map(once_more))]
+            }
+            _ => self
+                .inputs()
+                .into_iter()
+                .map(|map| (map, AS_IT_IS))
+                .collect(),
+        }
+    }
+
+    /// Adds a norm, which [`Work::takes_norm`] has said to fit.
+    pub(super) fn normalize(&mut self, new: Norm) {
+        let norm = match self {
+            Self::First(first) => &mut first.layer.norm,
+            Self::Conv(convs) => &mut convs[0].layer.norm,
+            Self::Pass(_, norm) => norm,
+            _ => unreachable!("an operation that takes no norm"),
+        };
+        *norm = Some(new);
+    }
+
+    /// Takes over convolutions, which [`Work::takes_convolution`] has said to fit.
+    pub(super) fn extend(&mut self, other: &mut Self) {
+        if let (Self::Conv(convs), Self::Conv(more)) = (self, other) {
+            convs.append(more);
         }
     }
 }
 
+/// The map without a border.
+const AS_IT_IS: [Needs; 2] = [[Some(0), None, None]; 2];
+
 impl Work {
+    /// The maps that are read.
+    pub(super) fn inputs(&self) -> Vec<&Blocked> {
+        let mut inputs = self.operation.inputs();
+        inputs.extend(&self.residual);
+        inputs
+    }
+
+    /// What is read of each map if the result is to have the forms that `needs` says.
+    pub(super) fn reads(&self, needs: &[Needs; 2]) -> Vec<(&Blocked, [Needs; 2])> {
+        let mut reads = self.operation.reads(needs);
+        reads.extend(self.residual.iter().map(|map| (map, AS_IT_IS)));
+        reads
+    }
+
+    /// The maps that lie side by side, if nothing is done to them.
+    pub(super) fn only_parts(&self) -> Option<&[Blocked]> {
+        match &self.operation {
+            Operation::Pass(parts, None) if self.is_bare() => Some(parts),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing follows the operation and its norm.
+    fn is_bare(&self) -> bool {
+        self.residual.is_none() && self.takes_activation()
+    }
+
     /// Whether a norm can be computed in the same pass.
     pub(super) fn takes_norm(&self) -> bool {
-        self.norm.is_none() && self.residual.is_none() && self.takes_activation()
+        let norm = match &self.operation {
+            Operation::First(first) if !first.max_pool => &first.layer.norm,
+            Operation::Conv(convs) if convs.len() == 1 => &convs[0].layer.norm,
+            Operation::Pass(_, norm) => norm,
+            _ => return false,
+        };
+        norm.is_none() && self.is_bare()
     }
 
     /// Whether a sum can be computed in the same pass.
     pub(super) fn takes_residual(&self) -> bool {
-        self.residual.is_none() && self.takes_activation() && self.operation.takes_residual()
+        let takes = match &self.operation {
+            Operation::Conv(convs) => !convs[0].layer.plan.is_depthwise(),
+            Operation::Pass(parts, _) => parts.len() == 1,
+            Operation::Scale(..) => true,
+            _ => false,
+        };
+        takes && self.is_bare()
+    }
+
+    /// Whether the convolution of `other` can be one more that is summed.
+    pub(super) fn takes_convolution(&self, other: &Self) -> bool {
+        let (Operation::Conv(convs), Operation::Conv(more)) = (&self.operation, &other.operation)
+        else {
+            return false;
+        };
+        let ([conv], [one]) = (&convs[..], &more[..]) else {
+            return false;
+        };
+        let [plan, other_plan] = [conv, one].map(|conv| &conv.layer.plan);
+        self.is_bare()
+            && other.is_bare()
+            && !plan.is_depthwise()
+            && !other_plan.is_depthwise()
+            && plan.output == other_plan.output
+            && plan.groups == other_plan.groups
     }
 
     /// Whether an activation can be computed in the same pass.
     pub(super) fn takes_activation(&self) -> bool {
         self.activation == Activation::Identity
+            && !matches!(
+                self.operation,
+                Operation::Plain(_) | Operation::MaxPool(_) | Operation::Half(_)
+            )
     }
 
-    /// Computes the groups of shapes `dims`, in the forms that the next layer needs.
-    pub(super) fn run(&self, dims: [[usize; 4]; 2], needs: &[Needs; 2]) -> [Option<Map>; 2] {
-        let target =
-            |level: usize| (dims[level][1] > 0).then(|| Target::new(dims[level], &needs[level]));
-        let mut targets = [0, 1].map(target);
-        match &self.operation {
-            Operation::Conv(conv) => self.convolve(conv, &mut targets),
-            Operation::Same(maps) => self.pass(maps, &mut targets),
-        }
-        targets.map(|target| target.map(|target| Map::new(target.map, target.pooled)))
-    }
-
-    fn residual(&self, level: usize) -> Option<Arc<Lent>> {
-        let map = self.residual.as_ref()?[level].as_ref();
-        Some(map.expect("a residual of the same groups").get(0, 0))
-    }
-
-    fn convolve(&self, conv: &Conv, targets: &mut [Option<Target>; 2]) {
-        let packed = conv
-            .packed
-            .of(&conv.plan, &conv.kernels, self.norm.as_ref());
-        // Whether the engine has kernels for the layer was asked when the work was made.
-        match &*packed.unwrap_or_else(|e| panic!("the engine cannot compute {e}")) {
-            Packed::Sums(sums) => self.sums(conv, sums, targets),
-            Packed::Depthwise(weights) => self.depthwise(conv, weights, targets),
+    /// Adds max pooling to a first layer that has none. An activation may follow or precede it: both
+    /// keep the order of numbers.
+    pub(super) fn join_max_pool(&mut self) -> bool {
+        match &mut self.operation {
+            Operation::First(first) => !std::mem::replace(&mut first.max_pool, true),
+            _ => false,
         }
     }
-
-    fn sums(
-        &self,
-        conv: &Conv,
-        sums: &[Option<Sum<Reading>>; 2],
-        targets: &mut [Option<Target>; 2],
-    ) {
-        let reads: Vec<_> = (0..2)
-            .filter_map(|l| Some(Reads::new(self, conv, sums[l].as_ref()?, l)))
-            .collect();
-        let targets = targets.iter_mut().flatten();
-        let products = reads.iter().zip(targets).map(|(reads, target)| {
-            let [n, _, h, w] = target.map.dims();
-            Product {
-                weights: &reads.sum.weights,
-                sources: sources(&reads.sum.sources, &reads.fine),
-                coarse: reads.sum.coarse.as_ref().map(|(weights, readings)| Coarse {
-                    weights,
-                    sources: sources(readings, &reads.coarse),
-                    spread: false,
-                }),
-                residual: reads.residual.as_ref().map(|map| &***map),
-                activation: self.activation,
-                size: [n, h, w],
-                output: Output::Map(&mut target.map, 0),
-                pooled: target.pooled.as_deref_mut(),
-            }
-        });
-        run(Isa::best(), products.collect());
-    }
-
-    fn depthwise(
-        &self,
-        conv: &Conv,
-        weights: &[Option<DepthwiseWeights>; 2],
-        targets: &mut [Option<Target>; 2],
-    ) {
-        let plan = &conv.plan;
-        let padding = plan
-            .fused_padding()
-            .expect("the engine has kernels for the layer");
-        let pad = padding.into_iter().max().unwrap_or(0);
-        let paths = plan.paths.iter();
-        let inputs: Vec<_> = paths
-            .map(|path| conv.input(path.from, path.pool, pad))
-            .collect();
-        let [high, low] = targets;
-        let mut targets = [high.as_mut(), low.as_mut()];
-        let layers = plan.paths.iter().zip(&inputs).map(|(path, input)| {
-            let target = targets[path.to]
-                .take()
-                .expect("the group that a path is added to");
-            Depthwise {
-                weights: weights[path.to].as_ref().expect("the kernel of a path"),
-                input,
-                stride: path.stride,
-                padding,
-                activation: self.activation,
-                output: &mut target.map,
-                pooled: target.pooled.as_deref_mut(),
-            }
-        });
-        depthwise(Isa::best(), layers.collect());
-    }
-
-    fn pass(&self, maps: &Maps, targets: &mut [Option<Target>; 2]) {
-        for (level, (map, target)) in maps.iter().zip(targets).enumerate() {
-            let (Some(map), Some(target)) = (map, target) else {
-                continue;
-            };
-            let norm = self.norm.as_ref().and_then(|norm| norm[level].as_ref());
-            let weights = weights(norm, map.dims()[1]);
-            let (input, residual) = (map.get(0, 0), self.residual(level));
-            let affine = Affine {
-                weights: &weights,
-                input: &input,
-                residual: residual.as_ref().map(|map| &***map),
-                activation: self.activation,
-                output: &mut target.map,
-                pooled: target.pooled.as_deref_mut(),
-            };
-            affine.run(Isa::best());
-        }
-    }
-}
-
-/// Scale and shift of a norm; one and zero without.
-fn weights(norm: Option<&Statistics>, channels: usize) -> AffineWeights {
-    let Some(affine) = norm.map(Statistics::affine) else {
-        return AffineWeights::new(&vec![1.0; channels], &vec![0.0; channels]);
-    };
-    let [scale, shift] = [affine.scale, affine.shift].map(values);
-    let values = scale.and_then(|scale| Ok((scale, shift?)));
-    let (scale, shift) = values.unwrap_or_else(|e| panic!("the engine cannot compute {e}"));
-    AffineWeights::new(&scale, &shift)
-}
-
-impl Conv {
-    fn input(&self, level: usize, halvings: usize, pad: usize) -> Arc<Lent> {
-        let map = self.inputs[level].as_ref();
-        map.expect("the group that a path reads").get(halvings, pad)
-    }
-
-    fn read(&self, readings: &[Reading]) -> Vec<Arc<Lent>> {
-        let read = |reading: &Reading| {
-            let pad = reading.padding.into_iter().max().unwrap_or(0);
-            self.input(reading.level, reading.halvings, pad)
-        };
-        readings.iter().map(read).collect()
-    }
-}
-
-/// The maps that a product reads, held while it is computed.
-struct Reads<'a> {
-    sum: &'a Sum<Reading>,
-    fine: Vec<Arc<Lent>>,
-    coarse: Vec<Arc<Lent>>,
-    residual: Option<Arc<Lent>>,
-}
-
-impl<'a> Reads<'a> {
-    fn new(work: &Work, conv: &Conv, sum: &'a Sum<Reading>, level: usize) -> Self {
-        let coarse = sum.coarse.as_ref();
-        Self {
-            sum,
-            fine: conv.read(&sum.sources),
-            coarse: coarse.map_or_else(Vec::new, |(_, readings)| conv.read(readings)),
-            residual: work.residual(level),
-        }
-    }
-}
-
-fn sources<'a>(readings: &[Reading], maps: &'a [Arc<Lent>]) -> Vec<Source<'a>> {
-    let sources = readings.iter().zip(maps);
-    let source = |(reading, map): (&Reading, &'a Arc<Lent>)| Source {
-        map,
-        first_block: 0,
-        stride: reading.stride,
-        padding: reading.padding,
-    };
-    sources.map(source).collect()
 }

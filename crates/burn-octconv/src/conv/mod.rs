@@ -4,7 +4,7 @@ mod fold;
 mod layer;
 
 pub use config::OctConv2dConfig;
-pub use fold::fold_batch_norm;
 #[cfg(feature = "flex")]
-pub(crate) use fold::{Affine, Statistics};
+pub(crate) use fold::Statistics;
+pub use fold::fold_batch_norm;
 pub use layer::OctConv2d;

@@ -373,6 +373,7 @@ impl Step<'_> {
                     activation: *activation,
                     output: to,
                     pooled,
+                    first_block: 0,
                 };
                 map.run(isa);
             }

@@ -4,7 +4,7 @@ use burn::nn::BatchNorm;
 use octave_plan::Refusal;
 
 use super::builder::{Id, NetworkBuilder, OctMap, Op, Size};
-use crate::{OctBatchNorm, conv::Affine, lowered::values};
+use crate::{OctBatchNorm, conv::Statistics, lowered::scale_shift};
 use octave_engine::{affine::AffineWeights, conv::Activation};
 
 impl NetworkBuilder {
@@ -61,8 +61,8 @@ impl NetworkBuilder {
             (None, None) => return Ok(None),
             _ => return Err(Refusal::Shape),
         };
-        let Affine { scale, shift } = Affine::new(norm);
-        let weights = AffineWeights::new(&values(scale)?, &values(shift)?);
+        let [scale, shift] = scale_shift(&Statistics::new(norm))?;
+        let weights = AffineWeights::new(&scale, &shift);
         let map = self.maps[from];
         let to = self.map(map.channels, map.size);
         self.ops.push(Op::Affine {

@@ -10,9 +10,11 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
+#[cfg(feature = "flex")]
+use crate::ops::norm::{can_note, note};
 use crate::{
     ChannelSplit, FeatureError, OctConvError, OctFeatures,
-    ops::norm::{Activation, activate, batch_norm},
+    ops::norm::{Activation, activate, normalize},
 };
 
 /// A norm over the channels of one frequency group: what [`OctNorm`] applies to each.
@@ -65,7 +67,7 @@ impl ChannelNorm for BatchNorm {
         residual: Option<Tensor<4>>,
         activation: Activation,
     ) -> Tensor<4> {
-        batch_norm(self, input, residual, activation)
+        normalize(self, input, residual, activation)
     }
 }
 
@@ -159,10 +161,11 @@ impl<M: ChannelNorm> OctNorm<M> {
         }
         let size = input.size();
         #[cfg(feature = "flex")]
-        let input = match self.noted(input, residual.as_ref(), activation) {
-            Ok(noted) => return noted,
-            Err(input) => input,
-        };
+        if let Some(norms) = self.batch_norms()
+            && can_note(norms, &input)
+        {
+            return note(norms, input, residual, activation);
+        }
         let (high, low) = input.into_parts();
         let (residual_high, residual_low) = residual.map_or((None, None), OctFeatures::into_parts);
         let normalize = |x: Option<_>, residual, norm: &Option<M>| {
@@ -174,37 +177,16 @@ impl<M: ChannelNorm> OctNorm<M> {
         OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    /// What [`forward_with`](Self::forward_with) returns, left to the layer that reads it.
-    ///
-    /// # Errors
-    ///
-    /// The input, if it is a plain map or the norm none that an engine computes.
+    /// The norms of both groups, if they are batch norms.
     #[cfg(feature = "flex")]
-    #[expect(clippy::result_large_err, reason = "the map is given back")]
-    fn noted(
-        &self,
-        input: OctFeatures,
-        residual: Option<&OctFeatures>,
-        activation: Activation,
-    ) -> Result<OctFeatures, OctFeatures> {
-        let norms = [&self.high, &self.low];
-        let batch_norms = norms.map(|norm| norm.as_ref().and_then(M::as_batch_norm));
-        if norms
-            .iter()
-            .zip(&batch_norms)
-            .any(|(norm, batch)| norm.is_some() != batch.is_some())
-        {
-            return Err(input);
+    fn batch_norms(&self) -> Option<[Option<&BatchNorm>; 2]> {
+        let mut norms = [None, None];
+        for (batch, norm) in norms.iter_mut().zip([&self.high, &self.low]) {
+            if let Some(norm) = norm {
+                *batch = Some(norm.as_batch_norm()?);
+            }
         }
-        let size = input.size();
-        let normalized = input.into_blocked()?.normalize(batch_norms);
-        let normalized = normalized.map_err(|input| OctFeatures::from_blocked(input, size))?;
-        let normalized = OctFeatures::from_blocked(normalized, size);
-        let sum = match residual {
-            Some(residual) => normalized + residual.clone(),
-            None => normalized,
-        };
-        Ok(sum.activate(activation))
+        Some(norms)
     }
 
     /// Whether `input` has the channels that the layer was built for.

@@ -1,9 +1,13 @@
+#[cfg(feature = "flex")]
+use burn::nn::PaddingConfig2d;
 use burn::{
     module::Module,
     nn::pool::{AvgPool2d, MaxPool2d},
     tensor::{Tensor, module::adaptive_avg_pool2d},
 };
 
+#[cfg(feature = "flex")]
+use crate::blocked::Blocked;
 use crate::{OctFeatures, features::half, ops::resample};
 
 impl OctFeatures {
@@ -14,7 +18,15 @@ impl OctFeatures {
     ///
     /// - full resolution `[height, width]` becomes `[⌈height / 2⌉, ⌈width / 2⌉]`
     pub fn avg_pool2(self) -> Self {
-        self.pool([2, 2], resample::avg_pool)
+        #[cfg(feature = "flex")]
+        let self_or_pooled = {
+            let size = half(self.size());
+            let pooled = self.into_blocked().map(Blocked::avg_pool2);
+            pooled.map(|map| Self::from_blocked(map, size))
+        };
+        #[cfg(not(feature = "flex"))]
+        let self_or_pooled: Result<Self, Self> = Err(self);
+        self_or_pooled.unwrap_or_else(|plain| plain.pool([2, 2], resample::avg_pool))
     }
 
     /// 2×2 max pooling with stride 2 of both groups, over the pixels that exist.
@@ -52,6 +64,16 @@ impl OctFeatures {
             let [batch, channels, ..] = x.dims();
             x.flatten::<3>(2, 3).max_dim(2).reshape([batch, channels])
         })
+    }
+
+    /// Burn's max pooling of each group.
+    pub(crate) fn max_pool(self, pool: &MaxPool2d) -> Self {
+        #[cfg(feature = "flex")]
+        if self.is_blocked() && is_3x3(pool) {
+            let size = half(self.size());
+            return Self::from_blocked(self.blocked().max_pool3(), size);
+        }
+        self.pool(pool.stride, |x| pool.forward(x))
     }
 
     fn global(self, f: impl Fn(Tensor<4>) -> Tensor<2>) -> Tensor<2> {
@@ -108,6 +130,28 @@ impl From<MaxPool2d> for OctMaxPool2d {
     }
 }
 
+/// Whether a pooling is 3×3 with stride 2 and padding 1.
+#[cfg(feature = "flex")]
+fn is_3x3(pool: &MaxPool2d) -> bool {
+    matches!(pool.padding, PaddingConfig2d::Explicit(1, 1, 1, 1))
+        && (pool.kernel_size, pool.stride, pool.dilation) == ([3; 2], [2; 2], [1; 2])
+        && !pool.ceil_mode
+}
+
+/// Whether a pooling of maps of full resolution `size` is that of the octave convolution: 2×2 with
+/// stride 2, where windows at odd borders average what exists.
+#[cfg(feature = "flex")]
+fn is_2x2(pool: &AvgPool2d, size: [usize; 2]) -> bool {
+    let covers = pool.ceil_mode || size.iter().all(|s| s.is_multiple_of(4));
+    (pool.kernel_size, pool.stride) == ([2; 2], [2; 2])
+        && matches!(
+            pool.padding,
+            PaddingConfig2d::Valid | PaddingConfig2d::Explicit(0, 0, 0, 0)
+        )
+        && covers
+        && (!pool.count_include_pad || !pool.ceil_mode)
+}
+
 impl OctAvgPool2d {
     /// Pools both groups.
     ///
@@ -116,6 +160,10 @@ impl OctAvgPool2d {
     /// If kernel, stride and padding do not keep the low group one octave below the high one;
     /// padding of half the (odd) kernel always does.
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
+        #[cfg(feature = "flex")]
+        if input.is_blocked() && is_2x2(&self.pool, input.size()) {
+            return input.avg_pool2();
+        }
         input.pool(self.pool.stride, |x| self.pool.forward(x))
     }
 }
@@ -128,7 +176,7 @@ impl OctMaxPool2d {
     /// If kernel, stride and padding do not keep the low group one octave below the high one;
     /// padding of half the (odd) kernel always does.
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        input.pool(self.pool.stride, |x| self.pool.forward(x))
+        input.max_pool(&self.pool)
     }
 }
 

@@ -82,16 +82,25 @@ impl OctSqueezeExcite {
         let size = input.size();
         let hidden = self.squeeze.forward(input.clone().global_avg_pool());
         let hidden = activation::relu(hidden);
-        let scale = |x: Option<Tensor<4>>, excite: &Option<Linear>| {
-            x.zip(excite.as_ref()).map(|(x, excite)| {
-                let scale = activation::sigmoid(excite.forward(hidden.clone()));
+        let gates = [&self.excite_high, &self.excite_low].map(|excite| {
+            let gates = excite.as_ref()?.forward(hidden.clone());
+            Some(activation::sigmoid(gates))
+        });
+        #[cfg(feature = "flex")]
+        let input = match input.into_blocked() {
+            Ok(map) => return OctFeatures::from_blocked(map.scale(gates), size),
+            Err(input) => input,
+        };
+        let scale = |x: Option<Tensor<4>>, gates: Option<Tensor<2>>| {
+            x.zip(gates).map(|(x, gates)| {
                 // One axis at a time: a recorded graph can say that of any batch.
-                let column: Tensor<3> = scale.unsqueeze_dim(2);
+                let column: Tensor<3> = gates.unsqueeze_dim(2);
                 x * column.unsqueeze_dim(3)
             })
         };
+        let [gates_high, gates_low] = gates;
         let (high, low) = input.into_parts();
-        let (high, low) = (scale(high, &self.excite_high), scale(low, &self.excite_low));
+        let (high, low) = (scale(high, gates_high), scale(low, gates_low));
         OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
     }
 }

@@ -32,31 +32,61 @@ pub(crate) fn untracked<const D: usize>(x: &Tensor<D>) -> Result<(), Refusal> {
     }
 }
 
+/// How an engine computes a layer whose result can stay in the engine's layout.
+pub(super) enum Blocked {
+    /// From a map in blocks of channels.
+    Map,
+    /// From images, whose channels are too few for a block.
+    Images,
+}
+
+/// Channels from which on a block of sixteen is not mostly padding.
+const FEW: usize = 8;
+
 /// Whether an engine computes a layer so that its result can stay in the engine's layout.
 pub(super) fn blocked(
     features: &OctFeatures,
     kernels: &OctKernels,
     plan: &Plan<2>,
-) -> Result<(), Refusal> {
+) -> Result<Blocked, Refusal> {
+    untracked_features(features)?;
+    parameters(kernels)?;
+    let (images, size) = (features.images(), features.size());
+    let few = !features.is_blocked() && features.channels().iter().sum::<usize>() < FEW;
+    if plan.is_depthwise() {
+        depthwise(plan, images, size)?;
+        return match few {
+            true => Err(Refusal::Layer("a depthwise layer of few channels")),
+            false => Ok(Blocked::Map),
+        };
+    }
+    OctConv::new(plan.clone(), images, size)?;
+    if !few {
+        return Ok(Blocked::Map);
+    }
+    if plan.input[1] > 0 || plan.groups != 1 || plan.dilation != [1, 1] {
+        return Err(Refusal::Layer(
+            "a first layer with two frequencies, groups or dilation",
+        ));
+    }
+    Ok(Blocked::Images)
+}
+
+/// Whether a feature map is in the engine's layout, or can be brought there.
+pub(crate) fn joins(features: &OctFeatures) -> bool {
+    untracked_features(features).is_ok()
+}
+
+fn untracked_features(features: &OctFeatures) -> Result<(), Refusal> {
     let device = features.device();
     engine_of(&device)?;
     if device.is_autodiff() {
         return Err(Refusal::Tracked);
     }
-    parameters(kernels)?;
-    if !features.is_blocked() {
-        plain(features)?;
-        // Blocks of sixteen channels would be mostly padding.
-        let [high, low] = features.channels();
-        if (high + low) < 8 {
-            return Err(Refusal::Layer("a first layer"));
-        }
+    match features.is_blocked() {
+        true => Ok(()),
+        false => plain(features),
     }
-    if plan.is_depthwise() {
-        return depthwise(plan, features.images(), features.size());
-    }
-    OctConv::new(plan.clone(), features.images(), features.size())?;
-    Ok(())
 }
 
 /// Whether an engine computes a depthwise layer, whose groups are shared out among the frequencies.
@@ -122,7 +152,7 @@ pub(super) fn geometry(
 }
 
 /// The plan of a vanilla convolution, if there is one for `x`.
-pub(super) fn vanilla(conv: &Conv2d, x: &Tensor<4>) -> Result<Plan<2>, Refusal> {
+pub(super) fn vanilla(conv: &Conv2d, channels: [usize; 2]) -> Result<Plan<2>, Refusal> {
     let [stride, across] = conv.stride;
     let padding = match conv.padding {
         PaddingConfig2d::Valid => [(0, 0); 2],
@@ -135,7 +165,7 @@ pub(super) fn vanilla(conv: &Conv2d, x: &Tensor<4>) -> Result<Plan<2>, Refusal> 
             stride: stride.max(across),
         });
     }
-    if x.dims()[1] != columns * conv.groups {
+    if channels != [columns * conv.groups, 0] {
         return Err(Refusal::Shape);
     }
     let layer = Layer {

@@ -82,38 +82,71 @@ impl OctKernels {
 /// If features or kernels do not fit the plan; [`OctConv2d`](crate::OctConv2d) checks this with a
 /// message of its own.
 pub fn octconv2d(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) -> OctFeatures {
-    #[cfg(feature = "flex")]
-    if eligibility::blocked(&features, &kernels, plan).is_ok() {
-        let size = plan.output_size(features.size());
-        return OctFeatures::from_blocked(blocked::octconv2d(features, kernels, plan), size);
+    match by_engine(features, kernels, plan) {
+        Ok(output) => output,
+        Err((features, kernels)) => composed::octconv2d(features, kernels, plan),
     }
+}
+
+/// Computes an octave convolution by an engine; gives all back where there is none.
+#[expect(clippy::result_large_err, reason = "what is not used is given back")]
+fn by_engine(
+    features: OctFeatures,
+    kernels: OctKernels,
+    plan: &Plan<2>,
+) -> Result<OctFeatures, (OctFeatures, OctKernels)> {
     #[cfg(feature = "flex")]
-    if let Ok(geometry) = eligibility::octconv2d(&features, &kernels, plan) {
-        return backend::octconv2d(features, kernels, geometry);
+    {
+        use eligibility::Blocked;
+        let size = features.size();
+        let map = match eligibility::blocked(&features, &kernels, plan) {
+            Ok(Blocked::Map) => blocked::octconv2d(features, kernels, plan),
+            Ok(Blocked::Images) => blocked::first(features, kernels, plan),
+            Err(_) => {
+                return match eligibility::octconv2d(&features, &kernels, plan) {
+                    Ok(geometry) => Ok(backend::octconv2d(features, kernels, geometry)),
+                    Err(_) => Err((features, kernels)),
+                };
+            }
+        };
+        Ok(OctFeatures::from_blocked(map, plan.output_size(size)))
     }
-    composed::octconv2d(features, kernels, plan)
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = plan;
+        Err((features, kernels))
+    }
 }
 
 /// Computes a vanilla convolution: what [`Conv2d::forward`] computes, by an engine where there is
 /// one.
 ///
+/// # Shapes
+///
+/// - input: `[batch, channels_in, height, width]`, no low group
+/// - output: that of [`Conv2d::forward`], no low group
+///
 /// # Panics
 ///
-/// Where [`Conv2d::forward`] panics.
-pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+/// Where [`Conv2d::forward`] panics, and if there is a low group.
+pub fn conv2d(conv: &Conv2d, x: impl Into<OctFeatures>) -> OctFeatures {
+    let x = x.into();
     #[cfg(feature = "flex")]
-    if let Ok(plan) = eligibility::vanilla(conv, &x) {
-        let features = OctFeatures::from_high(x.clone());
-        let kernels = OctKernels {
-            h2h: Some(conv.weight.val()),
-            bias_high: conv.bias.as_ref().map(|bias| bias.val()),
-            ..OctKernels::default()
-        };
-        if let Ok(geometry) = eligibility::octconv2d(&features, &kernels, &plan) {
-            return backend::octconv2d(features, kernels, geometry).into_high();
+    let x = match eligibility::vanilla(conv, x.channels()) {
+        Ok(plan) => {
+            let kernels = OctKernels {
+                h2h: Some(conv.weight.val()),
+                bias_high: conv.bias.as_ref().map(|bias| bias.val()),
+                ..OctKernels::default()
+            };
+            match by_engine(x, kernels, &plan) {
+                Ok(output) => return output,
+                Err((x, _)) => x,
+            }
         }
-    }
-    conv.forward(x)
+        Err(_) => x,
+    };
+    conv.forward(x.into_high()).into()
 }
 
 /// Why a layer of this plan, in f32, is composed in training when this thread calls it for `images`

@@ -12,7 +12,11 @@ use super::{
     eligibility,
 };
 #[cfg(feature = "flex")]
-use burn::backend::Dispatch;
+use crate::blocked::Blocked;
+#[cfg(feature = "flex")]
+use burn::{backend::Dispatch, tensor::Device};
+
+use crate::OctFeatures;
 
 /// Applies an activation.
 pub fn activate(activation: Activation, x: Tensor<4>) -> Tensor<4> {
@@ -33,12 +37,57 @@ pub fn activate(activation: Activation, x: Tensor<4>) -> Tensor<4> {
 ///
 /// # Shapes
 ///
-/// - input, residual and output: `[batch, channels, height, width]`
+/// - input, residual and output: `[batch, channels, height, width]`, no low group
 ///
 /// # Panics
 ///
 /// Where [`BatchNorm::forward`] panics, and if the residual does not fit the input.
 pub fn batch_norm(
+    norm: &BatchNorm,
+    x: impl Into<OctFeatures>,
+    residual: Option<OctFeatures>,
+    activation: Activation,
+) -> OctFeatures {
+    let x = x.into();
+    #[cfg(feature = "flex")]
+    if can_note([Some(norm), None], &x) {
+        return note([Some(norm), None], x, residual, activation);
+    }
+    let residual = residual.map(OctFeatures::into_high);
+    normalize(norm, x.into_high(), residual, activation).into()
+}
+
+/// Whether a norm can be left to be computed with the map that it reads.
+#[cfg(feature = "flex")]
+pub(crate) fn can_note(norms: [Option<&BatchNorm>; 2], x: &OctFeatures) -> bool {
+    let groups = norms.iter().zip(x.channels());
+    x.is_blocked()
+        && Blocked::takes_norm(norms)
+        && groups.into_iter().all(|(norm, channels)| match norm {
+            Some(norm) => norm.gamma.dims() == [channels],
+            None => channels == 0,
+        })
+}
+
+/// Leaves `activation(norm(x) + residual)` to be computed with the map.
+#[cfg(feature = "flex")]
+pub(crate) fn note(
+    norms: [Option<&BatchNorm>; 2],
+    x: OctFeatures,
+    residual: Option<OctFeatures>,
+    activation: Activation,
+) -> OctFeatures {
+    let size = x.size();
+    let y = OctFeatures::from_blocked(x.blocked().normalize(norms), size);
+    let y = match residual {
+        Some(residual) => y + residual,
+        None => y,
+    };
+    y.activate(activation)
+}
+
+/// [`batch_norm`] of a plain tensor.
+pub(crate) fn normalize(
     norm: &BatchNorm,
     x: Tensor<4>,
     residual: Option<Tensor<4>>,
@@ -47,10 +96,10 @@ pub fn batch_norm(
     let dtype = x.dtype();
     if matches!(dtype, DType::F16 | DType::BF16) && norm.gamma.dtype() == DType::F32 {
         let full = |x: Tensor<4>| x.cast(DType::F32);
-        return batch_norm(norm, full(x), residual.map(full), activation).cast(dtype);
+        return normalize(norm, full(x), residual.map(full), activation).cast(dtype);
     }
     #[cfg(feature = "flex")]
-    if trains(norm, &x) && eligibility::norm(norm, &x, residual.as_ref()).is_ok() {
+    if trains(norm, &x.device()) && eligibility::norm(norm, &x, residual.as_ref()).is_ok() {
         let operands = NormOperands::new(norm, x, residual);
         let options = options(norm, activation);
         return update_running(norm, Dispatch::batch_norm_train_with(operands, options));
@@ -69,35 +118,42 @@ pub fn batch_norm(
 ///
 /// # Shapes
 ///
-/// - input: `[batch, channels, height, width]`
-/// - output: that of [`MaxPool2d::forward`]
+/// - input: `[batch, channels, height, width]`, no low group
+/// - output: that of [`MaxPool2d::forward`], no low group
 ///
 /// # Panics
 ///
 /// Where the layers panic.
 pub fn batch_norm_max_pool(
     norm: &BatchNorm,
-    x: Tensor<4>,
+    x: impl Into<OctFeatures>,
     activation: Activation,
     pool: &MaxPool2d,
-) -> Tensor<4> {
+) -> OctFeatures {
+    let x = x.into();
     #[cfg(feature = "flex")]
-    if trains(norm, &x)
-        && eligibility::norm(norm, &x, None).is_ok()
-        && let Ok(pool) = eligibility::max_pool(pool, [x.dims()[2], x.dims()[3]])
-    {
-        let operands = NormOperands::new(norm, x, None);
-        let options = options(norm, activation);
-        let normalized = Dispatch::batch_norm_max_pool_train(operands, options, pool);
-        return update_running(norm, normalized);
-    }
-    pool.forward(batch_norm(norm, x, None, activation))
+    let x = match trains(norm, &x.device()) {
+        true => {
+            let x = x.into_high();
+            if eligibility::norm(norm, &x, None).is_ok()
+                && let Ok(pool) = eligibility::max_pool(pool, [x.dims()[2], x.dims()[3]])
+            {
+                let operands = NormOperands::new(norm, x, None);
+                let options = options(norm, activation);
+                let normalized = Dispatch::batch_norm_max_pool_train(operands, options, pool);
+                return update_running(norm, normalized).into();
+            }
+            x.into()
+        }
+        false => x,
+    };
+    batch_norm(norm, x, None, activation).max_pool(pool)
 }
 
 /// Whether the norm takes the statistics of the batch.
 #[cfg(feature = "flex")]
-fn trains(norm: &BatchNorm, x: &Tensor<4>) -> bool {
-    x.device().is_autodiff() && norm.training.is_enabled()
+fn trains(norm: &BatchNorm, device: &Device) -> bool {
+    device.is_autodiff() && norm.training.is_enabled()
 }
 
 #[cfg(feature = "flex")]

@@ -6,14 +6,14 @@ use burn::{
         BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig},
     },
-    tensor::{Device, Tensor},
+    tensor::Device,
 };
 use burn_octconv::{
     ChannelSplit, Cost, OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig, OctConvError,
     OctFeatures, OctSqueezeExcite, OctSqueezeExciteConfig, fold_batch_norm,
     ops::{
         conv2d,
-        norm::{Activation, activate, batch_norm},
+        norm::{Activation, batch_norm},
     },
 };
 
@@ -275,9 +275,9 @@ impl ConvNorm {
     ///
     /// # Shapes
     ///
-    /// - input: `[batch, channels_in, height, width]`
-    /// - output: `[batch, channels_out, ⌈height / stride⌉, ⌈width / stride⌉]`
-    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+    /// - input: `[batch, channels_in, height, width]`, no low group
+    /// - output: `[batch, channels_out, ⌈height / stride⌉, ⌈width / stride⌉]`, no low group
+    pub fn forward(&self, input: impl Into<OctFeatures>) -> OctFeatures {
         self.forward_with(input, Activation::Identity)
     }
 
@@ -286,7 +286,11 @@ impl ConvNorm {
     /// # Shapes
     ///
     /// As [`ConvNorm::forward`].
-    pub fn forward_with(&self, input: Tensor<4>, activation: Activation) -> Tensor<4> {
+    pub fn forward_with(
+        &self,
+        input: impl Into<OctFeatures>,
+        activation: Activation,
+    ) -> OctFeatures {
         normalize_vanilla(&self.bn, conv2d(&self.conv, input), activation)
     }
 
@@ -309,20 +313,20 @@ pub(super) fn normalize_with(
 ) -> OctFeatures {
     match (norm, shortcut) {
         (Some(norm), shortcut) => norm.forward_with(x, shortcut, activation),
-        (None, Some(shortcut)) => (x + shortcut).map(|x| activate(activation, x)),
-        (None, None) => x.map(|x| activate(activation, x)),
+        (None, Some(shortcut)) => (x + shortcut).activate(activation),
+        (None, None) => x.activate(activation),
     }
 }
 
 /// Applies a vanilla norm, if it is there, then an activation.
 pub(super) fn normalize_vanilla(
     norm: &Option<BatchNorm>,
-    x: Tensor<4>,
+    x: OctFeatures,
     activation: Activation,
-) -> Tensor<4> {
+) -> OctFeatures {
     match norm {
         Some(norm) => batch_norm(norm, x, None, activation),
-        None => activate(activation, x),
+        None => x.activate(activation),
     }
 }
 

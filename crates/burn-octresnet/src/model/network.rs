@@ -5,10 +5,10 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use burn_octconv::{
-    OctConvError, OctFeatures,
+    OctConvError, OctFeatures, OctMaxPool2d,
     ops::{
         conv2d,
-        norm::{Activation, activate, batch_norm, batch_norm_max_pool},
+        norm::{Activation, batch_norm, batch_norm_max_pool},
     },
 };
 
@@ -82,7 +82,6 @@ impl OctResNet {
     pub fn forward_pooled(&self, images: Tensor<4>) -> Tensor<2> {
         let x = self.stem(images);
         let x = self.stages().iter().fold(x, |x, blocks| run(blocks, x));
-        let x = x.into_high();
         let activation = self.activation;
         let x = match &self.norm {
             Some(norm) => batch_norm(norm, x, None, activation),
@@ -92,7 +91,7 @@ impl OctResNet {
             Some(last) => last.forward_with(x, activation),
             None => x,
         };
-        OctFeatures::from(x).global_avg_pool()
+        x.global_avg_pool()
     }
 
     /// Computes the feature maps that the stages end with, for detection and segmentation.
@@ -212,20 +211,22 @@ impl OctResNet {
             .deep
             .iter()
             .map(|deep| (&deep.conv, &deep.bn, activation));
-        let mut x = images;
+        let mut x = OctFeatures::from(images);
         for (index, (conv, bn, activation)) in std::iter::once(first).chain(deep).enumerate() {
             let pool = self.maxpool.as_ref().filter(|_| index == self.deep.len());
             x = conv2d(conv, x);
             x = match (bn, pool) {
                 // The map between the two would be the largest of the network.
                 (Some(bn), Some(pool)) => batch_norm_max_pool(bn, x, activation, pool),
-                (None, Some(pool)) => pool.forward(activate(activation, x)),
+                (None, Some(pool)) => {
+                    OctMaxPool2d::from(pool.clone()).forward(x.activate(activation))
+                }
                 (bn, None) => normalize_vanilla(bn, x, activation),
             };
         }
         match &self.reduce {
-            Some(block) => block.forward(x.into()),
-            None => x.into(),
+            Some(block) => block.forward(x),
+            None => x,
         }
     }
 }

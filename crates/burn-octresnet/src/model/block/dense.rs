@@ -9,7 +9,6 @@ use burn_octconv::{
     infer::{NetworkBuilder, OctMap},
 };
 
-use super::shortcut::join;
 use crate::model::{
     layers::{Layer, Layers, conv, fold, normalize_with},
     wire::{Chain, Wire},
@@ -130,11 +129,7 @@ impl DenseLayer {
         let x = self.conv1.forward(x);
         let x = normalize_with(&self.norm2, x, None, Activation::Relu);
         let x = self.conv2.forward(x);
-        let size = input.size();
-        let (high, low) = input.into_parts();
-        let (new_high, new_low) = x.into_parts();
-        OctFeatures::try_new(join(high, new_high), join(low, new_low), size)
-            .unwrap_or_else(|e| panic!("{e}"))
+        input.try_append(x).unwrap_or_else(|e| panic!("{e}"))
     }
 
     #[cfg(feature = "flex")]

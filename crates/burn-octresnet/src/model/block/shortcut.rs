@@ -100,7 +100,7 @@ fn cut(x: Option<Tensor<4>>, keep: usize) -> (Option<Tensor<4>>, Option<Tensor<4
 }
 
 /// Concatenates along the channels.
-pub(super) fn join(first: Option<Tensor<4>>, second: Option<Tensor<4>>) -> Option<Tensor<4>> {
+fn join(first: Option<Tensor<4>>, second: Option<Tensor<4>>) -> Option<Tensor<4>> {
     match (first, second) {
         (Some(first), Some(second)) => Some(Tensor::cat(vec![first, second], 1)),
         (first, second) => first.or(second),

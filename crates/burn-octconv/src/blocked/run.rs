@@ -1,0 +1,305 @@
+//! Computing what is noted of a feature map.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use octave_engine::{
+    Isa,
+    affine::{Affine, AffineWeights},
+    conv::{
+        Activation, Coarse, Depthwise, DepthwiseWeights, Output, Product, Source, Stem,
+        StemWeights, depthwise, run,
+    },
+    pool::max_pool3,
+};
+use octave_plan::Refusal;
+
+use super::{
+    Blocked,
+    map::{Map, Maps, Needs},
+    memory::Lent,
+    packed::{Packed, Reading},
+    work::{Conv, First, Norm, Operation, Work},
+};
+use crate::{
+    lowered::{Sum, scale_shift, values},
+    ops::flex::{contiguous, flex_tensor},
+};
+
+/// A result, and where it goes.
+struct Target {
+    map: Lent,
+    pooled: Option<Lent>,
+}
+
+impl Target {
+    fn new(dims: [usize; 4], needs: &Needs) -> Self {
+        let [n, c, h, w] = dims;
+        let half = [n, c, h.div_ceil(2), w.div_ceil(2)];
+        // What is pooled twice is pooled from this, which needs no border.
+        let pooled = needs[1].or(needs[2].map(|_| 0));
+        Self {
+            map: Lent::new(dims, needs[0].unwrap_or(0)),
+            pooled: pooled.map(|pad| Lent::new(half, pad)),
+        }
+    }
+}
+
+/// By level; none where there are no channels.
+type Targets = [Option<Target>; 2];
+
+/// Whether the engine has kernels for an operation was asked when it was noted.
+fn known<T>(result: Result<T, Refusal>) -> T {
+    result.unwrap_or_else(|e| panic!("the engine cannot compute {e}"))
+}
+
+impl Work {
+    /// Computes the groups of shapes `dims`, in the forms that others need. Everything that is read
+    /// must have been computed.
+    pub(super) fn run(&self, dims: [[usize; 4]; 2], needs: &[Needs; 2]) -> [Option<Map>; 2] {
+        match &self.operation {
+            Operation::Plain(groups) => {
+                let pads = needs.map(|needs| needs[0].unwrap_or(0));
+                let groups = groups.each_ref().map(Option::as_ref);
+                let [high, low] = groups;
+                return [(high, pads[0]), (low, pads[1])]
+                    .map(|(x, pad)| Some(Map::from_tensor(x?.clone(), pad)));
+            }
+            Operation::Half(map) => {
+                let maps = map.maps();
+                let [high, low] = [0, 1].map(|level: usize| {
+                    let pad = needs[level][0].unwrap_or(0);
+                    Some(Map::half_of(maps[level].as_ref()?, pad))
+                });
+                return [high, low];
+            }
+            _ => {}
+        }
+        let target =
+            |level: usize| (dims[level][1] > 0).then(|| Target::new(dims[level], &needs[level]));
+        let mut targets = [0, 1].map(target);
+        match &self.operation {
+            Operation::Plain(_) | Operation::Half(_) => {}
+            Operation::First(first) => first.run(self.activation, &mut targets),
+            Operation::Conv(convs) => self.convolve(convs, &mut targets),
+            Operation::Pass(parts, norm) => self.pass(parts, norm.as_ref(), &mut targets),
+            Operation::Scale(map, gates) => self.scale(map, gates, &mut targets),
+            Operation::MaxPool(map) => max_pool(&map.maps(), &mut targets),
+        }
+        targets.map(|target| target.map(|target| Map::new(target.map, target.pooled)))
+    }
+
+    fn residual(&self, level: usize) -> Option<Arc<Lent>> {
+        let maps = self.residual.as_ref()?.maps();
+        let map = maps[level].as_ref();
+        Some(map.expect("a residual of the same groups").get(0, 0))
+    }
+
+    fn convolve(&self, convs: &[Conv], targets: &mut Targets) {
+        let layers: Vec<_> = convs.iter().map(|conv| &conv.layer).collect();
+        let packed = known(layers[0].packed().of(&layers, false));
+        let inputs: Vec<_> = convs.iter().map(|conv| conv.input.maps()).collect();
+        match &*packed {
+            Packed::Sums(sums) => self.sums(&inputs, sums, targets),
+            Packed::Depthwise(weights) => self.depthwise(&convs[0], weights, targets),
+            Packed::First(_) => unreachable!("kernels that read images"),
+        }
+    }
+
+    fn sums(&self, inputs: &[Maps], sums: &[Option<Sum<Reading>>; 2], targets: &mut Targets) {
+        let reads: Vec<_> = (0..2)
+            .filter_map(|l| Some(Reads::new(self, inputs, sums[l].as_ref()?, l)))
+            .collect();
+        let targets = targets.iter_mut().flatten();
+        let products = reads.iter().zip(targets).map(|(reads, target)| {
+            let [n, _, h, w] = target.map.dims();
+            Product {
+                weights: &reads.sum.weights,
+                sources: sources(&reads.sum.sources, &reads.fine),
+                coarse: reads.sum.coarse.as_ref().map(|(weights, readings)| Coarse {
+                    weights,
+                    sources: sources(readings, &reads.coarse),
+                    spread: false,
+                }),
+                residual: reads.residual.as_ref().map(|map| &***map),
+                activation: self.activation,
+                size: [n, h, w],
+                output: Output::Map(&mut target.map, 0),
+                pooled: target.pooled.as_deref_mut(),
+            }
+        });
+        run(Isa::best(), products.collect());
+    }
+
+    fn depthwise(
+        &self,
+        conv: &Conv,
+        weights: &[Option<DepthwiseWeights>; 2],
+        targets: &mut Targets,
+    ) {
+        let (plan, padding) = (&conv.layer.plan, conv.layer.padding());
+        let pad = padding.into_iter().max().unwrap_or(0);
+        let (paths, maps) = (plan.paths.iter(), conv.input.maps());
+        let inputs: Vec<_> = paths
+            .map(|path| input(&maps, path.from, path.pool, pad))
+            .collect();
+        let [high, low] = targets;
+        let mut targets = [high.as_mut(), low.as_mut()];
+        let layers = plan.paths.iter().zip(&inputs).map(|(path, input)| {
+            let target = targets[path.to]
+                .take()
+                .expect("the group that a path is added to");
+            Depthwise {
+                weights: weights[path.to].as_ref().expect("the kernel of a path"),
+                input,
+                stride: path.stride,
+                padding,
+                activation: self.activation,
+                output: &mut target.map,
+                pooled: target.pooled.as_deref_mut(),
+            }
+        });
+        depthwise(Isa::best(), layers.collect());
+    }
+
+    fn pass(&self, parts: &[Blocked], norm: Option<&Norm>, targets: &mut Targets) {
+        let maps: Vec<_> = parts.iter().map(Blocked::maps).collect();
+        for (level, target) in targets.iter_mut().enumerate() {
+            let Some(target) = target else { continue };
+            let norm = norm.and_then(|norm| norm[level].as_ref());
+            let scale_shift = norm.map(|norm| known(scale_shift(norm)));
+            let residual = self.residual(level);
+            let mut first = 0;
+            for map in maps.iter().filter_map(|maps| maps[level].as_ref()) {
+                let channels = first..first + map.dims()[1];
+                let weights = match &scale_shift {
+                    Some([scale, shift]) => {
+                        AffineWeights::new(&scale[channels.clone()], &shift[channels.clone()])
+                    }
+                    None => unchanged(channels.len()),
+                };
+                self.affine(map, &weights, residual.as_deref(), target, first);
+                first = channels.end;
+            }
+        }
+    }
+
+    fn scale(&self, map: &Blocked, gates: &[Option<Tensor<2>>; 2], targets: &mut Targets) {
+        let maps = map.maps();
+        let levels = maps.iter().zip(gates).zip(targets).enumerate();
+        for (level, ((map, gates), target)) in levels {
+            if let (Some(map), Some(gates), Some(target)) = (map, gates, target) {
+                let [images, _] = gates.dims();
+                let weights = AffineWeights::of_images(&known(values(gates.clone())), images);
+                let residual = self.residual(level);
+                self.affine(map, &weights, residual.as_deref(), target, 0);
+            }
+        }
+    }
+
+    /// Writes a map to the channels of the target from `first` on.
+    fn affine(
+        &self,
+        map: &Map,
+        weights: &AffineWeights,
+        residual: Option<&Lent>,
+        target: &mut Target,
+        first: usize,
+    ) {
+        let affine = Affine {
+            weights,
+            input: &map.get(0, 0),
+            residual: residual.map(|map| &**map),
+            activation: self.activation,
+            output: &mut target.map,
+            pooled: target.pooled.as_deref_mut(),
+            first_block: first / octave_engine::BLOCK,
+        };
+        affine.run(Isa::best());
+    }
+}
+
+/// A scale of one and no shift.
+fn unchanged(channels: usize) -> AffineWeights {
+    AffineWeights::new(&vec![1.0; channels], &vec![0.0; channels])
+}
+
+impl First {
+    fn run(&self, activation: Activation, targets: &mut Targets) {
+        let packed = known(self.layer.packed().of(&[&self.layer], true));
+        let Packed::First(weights) = &*packed else {
+            unreachable!("kernels that read maps")
+        };
+        for path in &self.layer.plan.paths {
+            let weights: &Option<StemWeights> = &weights[path.to];
+            let target = targets[path.to].as_mut();
+            let (Some(weights), Some(target)) = (weights, target) else {
+                continue;
+            };
+            let images = flex_tensor(self.images(path).clone());
+            let images = contiguous(images.expect("a tensor on Flex, outside of autodiff"));
+            let [n, _, h, w] = self.images(path).dims();
+            let stem = Stem {
+                weights,
+                input: images.as_slice().expect("f32, without gaps"),
+                size: [n, h, w],
+                stride: path.stride,
+                padding: self.layer.padding(),
+                activation,
+                max_pool: self.max_pool,
+            };
+            stem.run(Isa::best(), &mut target.map);
+            // Its kernel does not pool the result.
+            target.pooled = None;
+        }
+    }
+}
+
+fn max_pool(maps: &Maps, targets: &mut Targets) {
+    for (map, target) in maps.iter().zip(targets) {
+        if let (Some(map), Some(target)) = (map, target) {
+            max_pool3(Isa::best(), &map.get(0, 0), &mut target.map);
+            target.pooled = None;
+        }
+    }
+}
+
+fn input(maps: &Maps, level: usize, halvings: usize, pad: usize) -> Arc<Lent> {
+    let map = maps[level].as_ref();
+    map.expect("the group that a path reads").get(halvings, pad)
+}
+
+/// The maps that a product reads, held while it is computed.
+struct Reads<'a> {
+    sum: &'a Sum<Reading>,
+    fine: Vec<Arc<Lent>>,
+    coarse: Vec<Arc<Lent>>,
+    residual: Option<Arc<Lent>>,
+}
+
+impl<'a> Reads<'a> {
+    fn new(work: &Work, inputs: &[Maps], sum: &'a Sum<Reading>, level: usize) -> Self {
+        let read = |reading: &Reading| {
+            let pad = reading.padding.into_iter().max().unwrap_or(0);
+            input(&inputs[reading.layer], reading.level, reading.halvings, pad)
+        };
+        let coarse = sum.coarse.iter().flat_map(|(_, readings)| readings);
+        Self {
+            sum,
+            fine: sum.sources.iter().map(read).collect(),
+            coarse: coarse.map(read).collect(),
+            residual: work.residual(level),
+        }
+    }
+}
+
+fn sources<'a>(readings: &[Reading], maps: &'a [Arc<Lent>]) -> Vec<Source<'a>> {
+    let sources = readings.iter().zip(maps);
+    let source = |(reading, map): (&Reading, &'a Arc<Lent>)| Source {
+        map,
+        first_block: 0,
+        stride: reading.stride,
+        padding: reading.padding,
+    };
+    sources.map(source).collect()
+}
