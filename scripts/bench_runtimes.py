@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Times Oct-ResNet-50 and ResNet-50 in PyTorch, ONNX Runtime and OpenVINO, beside `octresnet bench`.
+"""Times networks in PyTorch, ONNX Runtime and OpenVINO, beside `octresnet bench`.
 
-The octave network is written here from the equations of the paper (Chen et al., "Drop an Octave",
+Oct-ResNet-50 and ResNet-50 are written here from the equations of the paper (Chen et al., "Drop an Octave",
 https://arxiv.org/abs/1904.05049): 2x2 average pooling, nearest up-sampling, stride 2 by pooling.
 The vanilla network is the same code at alpha 0, with strided convolutions. Norms stay in the
 exported graph, so each runtime folds them in its own way.
@@ -10,13 +10,17 @@ exported graph, so each runtime folds them in its own way.
     scripts/bench_runtimes.py --batch 1,8 --octresnet target/release/octresnet
     scripts/bench_runtimes.py --mode train --batch 8 --octresnet target/release/octresnet
 
+With --arch it is another network of the family, with random weights that octresnet writes and the
+second implementation that tests use (crates/burn-octresnet/tests/fixtures/family.py).
+
 Everything runs in turns, a few runs of each per round. Prints one JSON object per batch size:
-{"mode","batch","size","threads","versions","rows":[{"name","alpha","median_ms","min_ms","max_ms"}]};
+{"arch","mode","batch","size","threads","versions","rows":[{"name","alpha","median_ms","min_ms","max_ms"}]};
 for `octresnet` the median is that of the medians of its rounds. Exported networks are kept in
 --folder; --prepare only exports, so that a measurement afterwards is short.
 """
 
 import argparse
+import functools
 import json
 import logging
 import os
@@ -25,6 +29,8 @@ import subprocess
 import sys
 import time
 
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+DEFAULT = "oct-resnet-50"
 ALPHAS = (0.0, 0.5)
 RUNTIMES = ("torch", "torch-channels-last", "onnxruntime", "openvino")
 
@@ -144,13 +150,48 @@ def exported(arguments, batch, alpha):
     """The path of the exported network, which is written if it is not there yet."""
     import torch
 
-    path = os.path.join(arguments.folder, f"resnet-50-{alpha}-{batch}-{arguments.size}.onnx")
+    name = arguments.arch.removeprefix("oct-")
+    path = os.path.join(arguments.folder, f"{name}-{alpha}-{batch}-{arguments.size}.onnx")
     if not os.path.exists(path):
         os.makedirs(arguments.folder, exist_ok=True)
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         images = torch.randn(batch, 3, arguments.size, arguments.size)
-        export(torch, networks()(alpha).eval(), images, path)
+        export(torch, builder(arguments)(alpha).eval(), images, path)
     return path
+
+
+def builder(arguments):
+    """A function that builds the network for an alpha."""
+    return networks() if arguments.arch == DEFAULT else functools.partial(family, arguments)
+
+
+def family(arguments, alpha):
+    """A network of the family, for inference, with random weights of octresnet."""
+    import torch
+    from safetensors.torch import load_file
+
+    sys.path.insert(0, os.path.join(ROOT, "crates/burn-octresnet/tests/fixtures"))
+    from family import Network
+
+    os.makedirs(arguments.folder, exist_ok=True)
+    path = os.path.join(arguments.folder, f"{arguments.arch}-{alpha}.safetensors")
+    if not os.path.exists(path):
+        command = [arguments.octresnet, "bench", "infer", "--arch", arguments.arch]
+        command += ["--alpha", str(alpha), "--weights", path, "--runs", "1", "--json"]
+        subprocess.run(command, check=True, capture_output=True)
+
+    class Family(torch.nn.Module):
+        def __init__(self, state):
+            super().__init__()
+            self.names = {name: name.replace(".", "/") for name in state}
+            for name, tensor in state.items():
+                self.register_buffer(self.names[name], tensor)
+
+        def forward(self, images):
+            state = {name: getattr(self, buffer) for name, buffer in self.names.items()}
+            return Network(arguments.arch, alpha, state)(images)
+
+    return Family(load_file(path))
 
 
 def contenders(arguments, batch):
@@ -158,7 +199,7 @@ def contenders(arguments, batch):
     import torch
 
     torch.set_num_threads(arguments.threads)
-    build = networks()
+    build = builder(arguments)
     images = torch.randn(batch, 3, arguments.size, arguments.size)
     result = {}
     for alpha in ALPHAS:
@@ -250,7 +291,7 @@ def openvino_runner(path, images, threads):
 def octresnet_round(arguments, batch):
     """Medians of one run of `octresnet bench`, as {(name, alpha): ms}."""
     command = [arguments.octresnet, "bench", arguments.mode, "--json", "--batch", str(batch)]
-    command += ["--size", str(arguments.size), "--runs", str(arguments.runs)]
+    command += ["--arch", arguments.arch, "--size", str(arguments.size), "--runs", str(arguments.runs)]
     command += ["--rows", arguments.rows, "--warmup", str(arguments.warmup)]
     if arguments.mode == "train":
         command.append("--no-memory")
@@ -307,6 +348,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--arch", default=DEFAULT, help="as octresnet list has it [default: %(default)s]")
     parser.add_argument("--mode", choices=("infer", "train"), default="infer")
     parser.add_argument("--batch", type=numbers, default=[1], metavar="N[,M..]")
     parser.add_argument("--size", type=int, default=224, metavar="PIXELS")
@@ -324,12 +366,15 @@ def main():
     for name in arguments.runtimes:
         if name not in RUNTIMES:
             parser.error(f"there is no runtime '{name}'; use {', '.join(RUNTIMES)}")
+    if arguments.arch != DEFAULT and (arguments.mode == "train" or not arguments.octresnet):
+        parser.error("--arch is for inference, and needs --octresnet for its weights")
     for batch in arguments.batch:
         if arguments.prepare:
             for alpha in ALPHAS:
                 exported(arguments, batch, alpha)
             continue
         result = {
+            "arch": arguments.arch,
             "mode": arguments.mode,
             "batch": batch,
             "size": arguments.size,

@@ -66,7 +66,7 @@ impl<C: Classifier> TrainedModel<C> {
         Ok(ImageFolder::open_eval(folder, &self.classes, files)?)
     }
 
-    /// Shows the network, in its inference form, every image, with the recipe's transform, batch size and workers.
+    /// Shows the network every image, with the recipe's transform, batch size and workers.
     ///
     /// `progress` is called after each batch with the number of images so far and in all.
     ///

@@ -1,6 +1,33 @@
 use alloc::string::String;
+#[cfg(feature = "flex")]
+use alloc::vec::Vec;
 
 use thiserror::Error;
+
+/// Why the engine cannot compute with an instruction set.
+#[cfg(feature = "flex")]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InstructionSetError {
+    /// This processor does not have it.
+    #[error("the instruction set '{name}' is not there: this processor has {}", available.join(", "))]
+    Missing {
+        /// The name given.
+        name: String,
+        /// What there is, fastest first.
+        available: Vec<&'static str>,
+    },
+    /// The engine has computed with another one already.
+    #[error(
+        "the engine computes with {other} already: choose '{name}' before anything is computed"
+    )]
+    InUse {
+        /// The name given.
+        name: String,
+        /// What is in use.
+        other: &'static str,
+    },
+}
 
 /// Why a configuration cannot be built into a layer.
 ///

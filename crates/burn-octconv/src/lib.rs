@@ -159,9 +159,6 @@ mod conv;
 mod cost;
 mod error;
 mod features;
-#[cfg(feature = "flex")]
-#[cfg_attr(docsrs, doc(cfg(feature = "flex")))]
-pub mod infer;
 mod layers;
 #[cfg(feature = "flex")]
 mod lowered;
@@ -170,6 +167,8 @@ mod split;
 
 pub use conv::{OctConv2d, OctConv2dConfig, fold_batch_norm};
 pub use cost::{Cost, PathMacs, relative_cost};
+#[cfg(feature = "flex")]
+pub use error::InstructionSetError;
 pub use error::{FeatureError, OctConvError};
 pub use features::OctFeatures;
 pub use layers::*;

@@ -17,6 +17,9 @@ pub(crate) enum Kind {
     Portable,
 }
 
+/// What [`Isa::best`] gives.
+static BEST: OnceLock<Isa> = OnceLock::new();
+
 /// An instruction set that this processor has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Isa(Kind);
@@ -30,7 +33,6 @@ impl Isa {
     ///
     /// If `OCTAVE_ISA` names no instruction set of this processor.
     pub fn best() -> Self {
-        static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| match std::env::var("OCTAVE_ISA") {
             Ok(name) if !name.is_empty() => Self::by_name(&name).unwrap_or_else(|| {
                 let names: Vec<_> = Self::available().into_iter().map(Self::name).collect();
@@ -41,6 +43,18 @@ impl Isa {
             }),
             _ => Self::available()[0],
         })
+    }
+
+    /// Makes this set what [`best`](Self::best) gives from now on.
+    ///
+    /// # Errors
+    ///
+    /// The set in use, if that is another one already.
+    pub fn choose(self) -> Result<(), Self> {
+        match *BEST.get_or_init(|| self) {
+            best if best == self => Ok(()),
+            other => Err(other),
+        }
     }
 
     /// The instruction set of this [`name`](Self::name), if this processor has it.

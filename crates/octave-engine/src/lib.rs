@@ -40,7 +40,6 @@ pub mod affine;
 mod apart;
 mod buffer;
 pub mod conv;
-pub mod head;
 pub mod isa;
 mod layout;
 mod map;

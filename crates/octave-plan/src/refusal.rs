@@ -48,8 +48,6 @@ pub enum Refusal {
     TooLarge,
     /// What is computed together does not have the same shape.
     Shape,
-    /// The layer is followed by something that the kernels do not compute with it.
-    Epilogue,
     /// A pooling that the kernels do not have.
     Pooling,
     /// A layer that has no kernel, by its name.
@@ -77,7 +75,6 @@ impl fmt::Display for Refusal {
             Self::Empty => "empty maps",
             Self::TooLarge => "maps or kernels too large to address",
             Self::Shape => "shapes that differ",
-            Self::Epilogue => "what follows the layer",
             Self::Pooling => "windows of the pooling",
             Self::Layer(name) => name,
         };

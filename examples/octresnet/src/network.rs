@@ -75,7 +75,7 @@ impl Classifier for ModelRecipe {
     }
 
     fn for_inference(network: OctResNet) -> impl Fn(Tensor<4>) -> Tensor<2> {
-        let network = network.into_inference();
+        let network = network.fold_batch_norm();
         move |images| network.forward(images)
     }
 

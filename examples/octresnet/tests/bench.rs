@@ -18,7 +18,12 @@ fn rows(comparison: &Value, batch: u64, size: u64, more: &[&str]) -> Vec<String>
     assert_eq!(comparison["device"], "flex");
     assert_eq!(comparison["batch"], batch);
     assert_eq!(comparison["size"], size);
-    assert_eq!(comparison.as_object().unwrap().len(), 4, "{comparison}");
+    let isa = comparison["isa"].as_str().unwrap();
+    assert!(
+        ["avx512", "avx2", "neon", "portable"].contains(&isa),
+        "{isa}"
+    );
+    assert_eq!(comparison.as_object().unwrap().len(), 5, "{comparison}");
     let rows = comparison["rows"].as_array().unwrap();
     let name = |row: &Value| {
         let [min, median, max] =
@@ -40,11 +45,9 @@ fn rows(comparison: &Value, batch: u64, size: u64, more: &[&str]) -> Vec<String>
     rows.iter().map(name).collect()
 }
 
-const SIDES: [&str; 6] = [
+const SIDES: [&str; 4] = [
     "burn-conv2d 0.0",
     "composed 0.5",
-    "module 0.0",
-    "module 0.5",
     "engine 0.0",
     "engine 0.5",
 ];
@@ -90,9 +93,7 @@ fn a_layer_has_both_passes_and_what_theory_says() {
     let line = "layer --channels 8,16 --size 9 --stride 2 --batch 3 --runs 3 --device flex --json";
     let result = bench(line).json();
     let names = rows(&result, 3, 9, &["pass", "macs"]);
-    let sides = SIDES.into_iter().filter(|side| !side.starts_with("module"));
-    let sides: Vec<_> = sides.collect();
-    assert_eq!(names, [&*sides, &*sides].concat());
+    assert_eq!(names, [SIDES, SIDES].concat());
     let rows = result["rows"].as_array().unwrap();
     for (i, row) in rows.iter().enumerate() {
         let pass = if i < 4 { "forward" } else { "backward" };
@@ -122,7 +123,7 @@ fn without_json_there_is_a_table_with_ratios() {
 }
 
 #[test]
-fn every_step_of_the_inference_form_is_measured() {
+fn every_step_of_inference_is_measured() {
     let line = "steps --arch oct-resnet-26 --width 0.25 --size 32 --runs 2";
     let report = bench(&format!("{line} --batch 3 --json")).json();
     assert_eq!(report.as_object().unwrap().len(), 5, "{report}");
@@ -145,8 +146,8 @@ fn every_step_of_the_inference_form_is_measured() {
     );
     // Title, header, three steps, sum, and the line's end.
     assert_eq!(text.lines().filter(|line| !line.is_empty()).count(), 6);
-    let layerwise = bench("steps --arch oct-resnet-20 --size 16 --runs 1");
-    layerwise.error(1, &["oct-resnet-20", "layer by layer"]);
+    let portable = bench(&format!("infer {TINY_NET} --isa portable")).json();
+    assert_eq!(portable["isa"], "portable");
 }
 
 #[test]
@@ -165,6 +166,7 @@ fn bad_flags_are_named() {
         ("infer --rows gpu", 2, &["gpu", "burn-conv2d"]),
         ("infer --rows composed --alpha 0", 1, &["--alpha above 0"]),
         ("infer --arch resnet", 2, &["--arch", "oct-resnet-50"]),
+        ("infer --isa sse9", 1, &["sse9", "portable"]),
         ("infer --width 0", 1, &["width is 0"]),
         ("infer --device gpu", 2, &["gpu", "flex"]),
         ("train --batch 2,x", 2, &["--batch", "x"]),

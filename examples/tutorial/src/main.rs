@@ -1,5 +1,5 @@
 //! The program of `docs/tutorial.md`: a network of octave layers, trained with burn-train's own
-//! learner, then made fast for inference.
+//! learner, then measured with and without the engine.
 //!
 //! ```sh
 //! cargo run --release --bin tutorial
@@ -19,7 +19,7 @@ use burn::{
         loss::CrossEntropyLossConfig,
     },
     optim::SgdConfig,
-    tensor::{Device, Int, Tensor, TensorData, activation::relu},
+    tensor::{Device, Int, Tensor, TensorData},
     train::{
         ClassificationOutput, InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep,
         metric::{AccuracyMetric, LossMetric},
@@ -27,9 +27,12 @@ use burn::{
     },
 };
 use burn_octconv::{
-    OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig, Refusal, fold_batch_norm,
-    infer::{Epilogue, Network, NetworkBuilder},
-    ops::norm::Activation,
+    OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig,
+    ops::{
+        conv2d,
+        norm::{Activation, batch_norm},
+        without_engine,
+    },
 };
 
 #[derive(Module, Debug)]
@@ -78,7 +81,9 @@ impl Net {
 
     /// `[batch, 1, height, width]` to `[batch, CLASSES]`.
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = relu(self.stem_norm.forward(self.stem.forward(images)));
+        // Vanilla layers of Burn's own, on the engine as well.
+        let x = conv2d(&self.stem, images);
+        let x = batch_norm(&self.stem_norm, x, None, Activation::Relu);
         let x = self.first_norm.forward(self.first.forward(x)).relu();
         let x = self.middle_norm.forward(self.middle.forward(x)).relu();
         let x = self.last_norm.forward(self.last.forward(x)).relu();
@@ -139,25 +144,6 @@ fn train(data: [Stripes; 2], device: &Device) -> Net {
     training.launch(learner).model
 }
 
-fn compile(mut net: Net) -> Result<Network, Refusal> {
-    // A trained norm is a factor and a summand per channel: the convolution before it takes both.
-    net.stem = fold_batch_norm(&net.stem, &net.stem_norm);
-    for (conv, norm) in [
-        (&mut net.first, &net.first_norm),
-        (&mut net.middle, &net.middle_norm),
-        (&mut net.last, &net.last_norm),
-    ] {
-        *conv = conv.fold_batch_norm(norm);
-    }
-    // The layers in the order of `forward`.
-    let mut network = NetworkBuilder::default();
-    let x = network.stem(&net.stem, Activation::Relu, false)?;
-    let x = network.conv(x, &net.first, Epilogue::relu())?;
-    let x = network.conv(x, &net.middle, Epilogue::relu())?;
-    let x = network.conv(x, &net.last, Epilogue::relu())?;
-    network.finish(x, &net.classifier)
-}
-
 fn main() {
     let device = Device::flex();
     let net = train(
@@ -174,26 +160,25 @@ fn main() {
         &device,
     );
 
-    let network = compile(net.clone()).expect("the engine has kernels for all of these layers");
     let images = Stripes {
         images: 64,
         seed: 2,
     }
     .batch(&device)
     .images;
-    let timed = |name, forward: &dyn Fn() -> Tensor<2>| {
+    let timed = |name, forward: &(dyn Fn() -> Tensor<2> + Sync)| {
         forward();
         let start = Instant::now();
         let logits = forward();
         println!("{name}: {:.1} ms", 1e3 * start.elapsed().as_secs_f64());
         logits
     };
-    let by_layers = timed("layer by layer", &|| net.forward(images.clone()));
-    let compiled = timed("inference form", &|| {
-        network.forward(&images).expect("images of one channel")
+    let engine = timed("on the engine", &|| net.forward(images.clone()));
+    let composed = timed("of Burn's operations", &|| {
+        without_engine(|| net.forward(images.clone()))
     });
 
-    let difference = (by_layers - compiled).abs().max().into_scalar::<f32>();
+    let difference = (engine - composed).abs().max().into_scalar::<f32>();
     println!("largest difference of the logits: {difference:.1e}");
     assert!(difference < 1e-4, "the two forms disagree");
     let accuracy = accuracy(

@@ -7,7 +7,12 @@ use std::{
 
 use octave_engine::parallel::team;
 
-use super::{Blocked, Inner, map::Needs, work::Work};
+use super::{
+    Blocked, Inner,
+    map::Needs,
+    steps::step,
+    work::{AS_IT_IS, Work},
+};
 
 /// A map that is to be computed.
 struct Node {
@@ -26,7 +31,8 @@ pub(super) fn compute(root: &Blocked) {
     let alone = nodes.len() == 1;
     let run = || {
         for Node { map, work, needs } in nodes {
-            let maps = work.run(map.dims(), &needs);
+            let dims = map.dims();
+            let maps = step(&work, dims, || work.run(dims, &needs));
             map.computed(Arc::new(maps));
         }
     };
@@ -62,10 +68,25 @@ fn order(root: &Blocked) -> Vec<Node> {
     nodes
 }
 
-/// Tells every map what the others read of it.
+/// Tells every map what is read of it.
 fn add_needs(nodes: &mut [Node]) {
     let places = nodes.iter().enumerate();
     let places: HashMap<_, _> = places.map(|(i, node)| (id(&node.map), i)).collect();
+    // A node itself refers to its map, and every work that reads it.
+    let mut referring = vec![1; nodes.len()];
+    for node in nodes.iter() {
+        for input in node.work.inputs() {
+            if let Some(&i) = places.get(&id(input)) {
+                referring[i] += 1;
+            }
+        }
+    }
+    for (node, referring) in nodes.iter_mut().zip(referring) {
+        // Somebody else may ask for the map as it is.
+        if Arc::strong_count(&node.map.0) > referring {
+            node.needs = AS_IT_IS;
+        }
+    }
     for i in (0..nodes.len()).rev() {
         let (before, rest) = nodes.split_at_mut(i);
         let node = &rest[0];

@@ -11,7 +11,8 @@ use crate::ops::flex::{contiguous, flex_tensor};
 /// The groups of a feature map by level.
 pub(super) type Maps = Arc<[Option<Map>; 2]>;
 
-/// What the next layer reads of a group: by how often it is pooled, the border that it needs.
+/// What is read of a group: by how often it is pooled, the border that it must have. Where nothing is
+/// read of the group as it is, it need not be kept.
 pub(super) type Needs = [Option<usize>; 3];
 
 /// A group of a feature map. Its average-pooled forms, and those with a wider border, are made when
@@ -27,10 +28,9 @@ struct Form {
 }
 
 impl Map {
-    /// A computed map, and its 2×2 averages if they are there.
-    pub(super) fn new(map: Lent, pooled: Option<Lent>) -> Self {
-        let dims = map.dims();
-        let forms = [Some(map), pooled].into_iter().enumerate();
+    /// A computed map of shape `dims`, and its 2×2 averages, as far as they are kept.
+    pub(super) fn new(dims: [usize; 4], forms: [Option<Lent>; 2]) -> Self {
+        let forms = forms.into_iter().enumerate();
         let forms = forms.filter_map(|(halvings, map)| {
             let map = Arc::new(map?);
             Some(Form { halvings, map })
@@ -47,7 +47,7 @@ impl Map {
         let x = contiguous(flex_tensor(x).expect("a tensor on Flex, outside of autodiff"));
         let values = x.as_slice().expect("f32, without gaps");
         from_nchw(Isa::best(), values, &mut map);
-        Self::new(map, None)
+        Self::new(map.dims(), [Some(map), None])
     }
 
     /// The 2×2 averages of a map, with a border of `pad`, as a map of their own.

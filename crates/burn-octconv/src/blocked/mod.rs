@@ -16,9 +16,11 @@ mod map;
 mod memory;
 mod packed;
 mod run;
+mod steps;
 mod work;
 
 pub use packed::PackedKernels;
+pub use steps::{StepTime, timed};
 
 use std::{
     fmt,
@@ -150,6 +152,11 @@ impl Blocked {
             let [h, w] = sizes[level];
             [shape.images, shape.channels[level], h, w]
         })
+    }
+
+    /// Full resolution.
+    fn size(&self) -> [usize; 2] {
+        self.0.shape.size
     }
 
     pub(crate) fn device(&self) -> Device {

@@ -28,7 +28,8 @@ use crate::{
 
 /// A result, and where it goes.
 struct Target {
-    map: Lent,
+    dims: [usize; 4],
+    map: Option<Lent>,
     pooled: Option<Lent>,
 }
 
@@ -38,10 +39,19 @@ impl Target {
         let half = [n, c, h.div_ceil(2), w.div_ceil(2)];
         // What is pooled twice is pooled from this, which needs no border.
         let pooled = needs[1].or(needs[2].map(|_| 0));
+        // One of the two is there in any case.
+        let map = needs[0].or(pooled.is_none().then_some(0));
         Self {
-            map: Lent::new(dims, needs[0].unwrap_or(0)),
+            dims,
+            map: map.map(|pad| Lent::new(dims, pad)),
             pooled: pooled.map(|pad| Lent::new(half, pad)),
         }
+    }
+
+    /// The map as it is, for operations that cannot but write it.
+    fn map(&mut self) -> (&mut Lent, Option<&mut Lent>) {
+        let map = self.map.get_or_insert_with(|| Lent::new(self.dims, 0));
+        (map, self.pooled.as_mut())
     }
 }
 
@@ -86,7 +96,8 @@ impl Work {
             Operation::Scale(map, gates) => self.scale(map, gates, &mut targets),
             Operation::MaxPool(map) => max_pool(&map.maps(), &mut targets),
         }
-        targets.map(|target| target.map(|target| Map::new(target.map, target.pooled)))
+        targets
+            .map(|target| target.map(|target| Map::new(target.dims, [target.map, target.pooled])))
     }
 
     fn residual(&self, level: usize) -> Option<Arc<Lent>> {
@@ -112,7 +123,7 @@ impl Work {
             .collect();
         let targets = targets.iter_mut().flatten();
         let products = reads.iter().zip(targets).map(|(reads, target)| {
-            let [n, _, h, w] = target.map.dims();
+            let [n, _, h, w] = target.dims;
             Product {
                 weights: &reads.sum.weights,
                 sources: sources(&reads.sum.sources, &reads.fine),
@@ -124,7 +135,10 @@ impl Work {
                 residual: reads.residual.as_ref().map(|map| &***map),
                 activation: self.activation,
                 size: [n, h, w],
-                output: Output::Map(&mut target.map, 0),
+                output: match &mut target.map {
+                    Some(map) => Output::Map(map, 0),
+                    None => Output::Nowhere,
+                },
                 pooled: target.pooled.as_deref_mut(),
             }
         });
@@ -149,14 +163,15 @@ impl Work {
             let target = targets[path.to]
                 .take()
                 .expect("the group that a path is added to");
+            let (output, pooled) = target.map();
             Depthwise {
                 weights: weights[path.to].as_ref().expect("the kernel of a path"),
                 input,
                 stride: path.stride,
                 padding,
                 activation: self.activation,
-                output: &mut target.map,
-                pooled: target.pooled.as_deref_mut(),
+                output,
+                pooled: pooled.map(|map| &mut **map),
             }
         });
         depthwise(Isa::best(), layers.collect());
@@ -206,13 +221,14 @@ impl Work {
         target: &mut Target,
         first: usize,
     ) {
+        let (output, pooled) = target.map();
         let affine = Affine {
             weights,
             input: &map.get(0, 0),
             residual: residual.map(|map| &**map),
             activation: self.activation,
-            output: &mut target.map,
-            pooled: target.pooled.as_deref_mut(),
+            output,
+            pooled: pooled.map(|map| &mut **map),
             first_block: first / octave_engine::BLOCK,
         };
         affine.run(Isa::best());
@@ -248,7 +264,7 @@ impl First {
                 activation,
                 max_pool: self.max_pool,
             };
-            stem.run(Isa::best(), &mut target.map);
+            stem.run(Isa::best(), target.map().0);
             // Its kernel does not pool the result.
             target.pooled = None;
         }
@@ -258,7 +274,7 @@ impl First {
 fn max_pool(maps: &Maps, targets: &mut Targets) {
     for (map, target) in maps.iter().zip(targets) {
         if let (Some(map), Some(target)) = (map, target) {
-            max_pool3(Isa::best(), &map.get(0, 0), &mut target.map);
+            max_pool3(Isa::best(), &map.get(0, 0), target.map().0);
             target.pooled = None;
         }
     }

@@ -113,6 +113,12 @@ impl First {
         }
     }
 
+    /// Height and width of the images.
+    pub(super) fn size(&self) -> [usize; 2] {
+        let [_, _, height, width] = self.images[0].as_ref().map_or([0; 4], Tensor::dims);
+        [height, width]
+    }
+
     /// What a path reads.
     pub(super) fn images(&self, path: &Path) -> &Tensor<4> {
         let images = self.images[halvings(path)].as_ref();
@@ -184,7 +190,7 @@ impl Operation {
 }
 
 /// The map without a border.
-const AS_IT_IS: [Needs; 2] = [[Some(0), None, None]; 2];
+pub(super) const AS_IT_IS: [Needs; 2] = [[Some(0), None, None]; 2];
 
 impl Work {
     /// The maps that are read.

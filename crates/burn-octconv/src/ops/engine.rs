@@ -9,6 +9,9 @@ use burn::tensor::Device;
 use octave_plan::Refusal;
 
 #[cfg(feature = "flex")]
+use crate::InstructionSetError;
+
+#[cfg(feature = "flex")]
 std::thread_local! {
     /// Whether layers called on this thread may use an engine.
     static ENABLED: core::cell::Cell<bool> = const { core::cell::Cell::new(true) };
@@ -62,6 +65,34 @@ impl Drop for Restore {
 /// A layer with options that the engine does not have is composed even so.
 pub fn uses_engine(device: &Device) -> bool {
     engine_of(device).is_ok()
+}
+
+/// The instruction set that the engine computes with, such as `avx512`, `avx2` or `portable`.
+#[cfg(feature = "flex")]
+pub fn instruction_set() -> &'static str {
+    octave_engine::Isa::best().name()
+}
+
+/// Has the engine compute with the instruction set of this name, for measuring another one than the
+/// fastest. The environment variable `OCTAVE_ISA` does the same.
+///
+/// # Errors
+///
+/// [`InstructionSetError`] for a set that this processor does not have, or if the engine has computed
+/// with another one already.
+#[cfg(feature = "flex")]
+pub fn choose_instruction_set(name: &str) -> Result<(), InstructionSetError> {
+    use octave_engine::Isa;
+    let Some(isa) = Isa::by_name(name) else {
+        return Err(InstructionSetError::Missing {
+            name: name.into(),
+            available: Isa::available().into_iter().map(Isa::name).collect(),
+        });
+    };
+    isa.choose().map_err(|other| InstructionSetError::InUse {
+        name: name.into(),
+        other: other.name(),
+    })
 }
 
 /// Why layers on `device` are not computed by an engine when this thread calls them.

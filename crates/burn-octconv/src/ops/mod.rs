@@ -18,6 +18,8 @@ pub(crate) mod flex;
 pub mod norm;
 pub mod resample;
 
+#[cfg(feature = "flex")]
+pub use engine::{choose_instruction_set, instruction_set};
 pub use engine::{uses_engine, without_engine};
 
 use burn::{
@@ -30,7 +32,9 @@ use crate::OctFeatures;
 #[cfg(feature = "flex")]
 use crate::blocked;
 #[cfg(feature = "flex")]
-pub use crate::blocked::PackedKernels;
+pub use crate::blocked::{PackedKernels, StepTime, timed};
+#[cfg(feature = "flex")]
+pub use octave_engine::peak_macs_per_second;
 
 /// The kernels and biases of one octave convolution. A path without a kernel does not exist.
 #[derive(Debug, Clone, Default)]
@@ -134,8 +138,10 @@ pub fn conv2d(conv: &Conv2d, x: impl Into<OctFeatures>) -> OctFeatures {
     #[cfg(feature = "flex")]
     let x = match eligibility::vanilla(conv, x.channels()) {
         Ok(plan) => {
+            let kernel = conv.weight.val();
             let kernels = OctKernels {
-                h2h: Some(conv.weight.val()),
+                packed: PackedKernels::of_kernel(&kernel),
+                h2h: Some(kernel),
                 bias_high: conv.bias.as_ref().map(|bias| bias.val()),
                 ..OctKernels::default()
             };

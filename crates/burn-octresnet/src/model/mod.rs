@@ -26,7 +26,6 @@ mod config;
 mod cut;
 mod error;
 mod family;
-mod inference;
 mod layers;
 mod network;
 mod stem;
@@ -42,7 +41,6 @@ pub use block::{
 pub use config::{LayerCost, OctResNetConfig};
 pub(crate) use cut::Piece;
 pub use error::ModelError;
-pub use inference::InferenceModel;
 pub use layers::ConvNorm;
 pub use network::OctResNet;
 pub use stem::Stem;

@@ -3,11 +3,6 @@ use burn_octconv::{
     ChannelSplit, OctAvgPool2d, OctBatchNorm, OctConv2d, OctConvError, OctFeatures,
     ops::norm::Activation,
 };
-#[cfg(feature = "flex")]
-use burn_octconv::{
-    Refusal,
-    infer::{NetworkBuilder, OctMap},
-};
 
 use crate::model::{
     layers::{Layer, Layers, conv, fold, normalize_with},
@@ -132,11 +127,6 @@ impl DenseLayer {
         input.try_append(x).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    #[cfg(feature = "flex")]
-    pub(super) fn lower(&self, _: &mut NetworkBuilder, _: OctMap) -> Result<OctMap, Refusal> {
-        Err(Refusal::Layer("concatenation (DenseNet)"))
-    }
-
     /// Folds the norm between the convolutions into the first; the one that reads the input stays.
     pub fn fold_batch_norm(mut self) -> Self {
         fold(&mut self.conv1, &mut self.norm2);
@@ -230,11 +220,6 @@ impl Transition {
             .conv
             .forward(self.norm.forward_with(input, None, Activation::Relu));
         self.pool.forward(x)
-    }
-
-    #[cfg(feature = "flex")]
-    pub(super) fn lower(&self, _: &mut NetworkBuilder, _: OctMap) -> Result<OctMap, Refusal> {
-        Err(Refusal::Layer("concatenation (DenseNet)"))
     }
 
     /// Nothing to fold: the norm reads the input.

@@ -2,11 +2,6 @@ use burn::{module::Module, tensor::Device};
 use burn_octconv::{
     OctBatchNorm, OctConv2d, OctConv2dConfig, OctConvError, OctFeatures, ops::norm::Activation,
 };
-#[cfg(feature = "flex")]
-use burn_octconv::{
-    Refusal,
-    infer::{Epilogue, NetworkBuilder, OctMap},
-};
 
 use super::residual::zero_gamma;
 use crate::model::{
@@ -107,12 +102,6 @@ impl Separable {
         let x = self.conv1.forward(input);
         let x = normalize_with(&self.bn1, x, None, Activation::Relu);
         normalize_with(&self.bn2, self.conv2.forward(x), None, Activation::Relu)
-    }
-
-    #[cfg(feature = "flex")]
-    pub(super) fn lower(&self, net: &mut NetworkBuilder, x: OctMap) -> Result<OctMap, Refusal> {
-        let x = net.conv(x, &self.conv1, Epilogue::relu())?;
-        net.conv(x, &self.conv2, Epilogue::relu())
     }
 
     /// Folds both norms into the convolutions.
@@ -236,18 +225,6 @@ impl Inverted {
         let shortcut = self.shortcut.then_some(input);
         let x = self.conv3.forward(x);
         normalize_with(&self.bn3, x, shortcut, Activation::Identity)
-    }
-
-    #[cfg(feature = "flex")]
-    pub(super) fn lower(&self, net: &mut NetworkBuilder, x: OctMap) -> Result<OctMap, Refusal> {
-        let relu6 = Epilogue::activate(Activation::Relu6);
-        let inner = net.conv(x, &self.conv1, relu6)?;
-        let inner = net.conv(inner, &self.conv2, relu6)?;
-        let last = Epilogue {
-            residual: self.shortcut.then_some(x),
-            ..Epilogue::default()
-        };
-        net.conv(inner, &self.conv3, last)
     }
 
     /// Folds the three norms into the convolutions.

@@ -7,11 +7,6 @@ mod shortcut;
 
 use burn::{module::Module, tensor::Device};
 use burn_octconv::{OctConvError, OctFeatures};
-#[cfg(feature = "flex")]
-use burn_octconv::{
-    Refusal,
-    infer::{NetworkBuilder, OctMap},
-};
 
 pub use dense::{DenseLayer, DenseLayerConfig, Transition, TransitionConfig};
 pub use mobile::{Inverted, InvertedConfig, Separable, SeparableConfig};
@@ -52,18 +47,6 @@ macro_rules! blocks {
             pub fn fold_batch_norm(self) -> Self {
                 match self {
                     $(Self::$kind(block) => Self::$kind(block.fold_batch_norm()),)+
-                }
-            }
-
-            /// The block, of folded modules, on the CPU engine.
-            #[cfg(feature = "flex")]
-            pub(super) fn lower(
-                &self,
-                net: &mut NetworkBuilder,
-                input: OctMap,
-            ) -> Result<OctMap, Refusal> {
-                match self {
-                    $(Self::$kind(block) => block.lower(net, input),)+
                 }
             }
         }

@@ -1,6 +1,3 @@
-#[cfg(feature = "flex")]
-mod engine;
-
 use burn::{
     module::{Module, Param},
     tensor::Device,

@@ -11,7 +11,7 @@ use clap::Args;
 use super::{
     RunArgs,
     report::{Comparison, Row},
-    sides::{Form, LAYERS, Side, sides},
+    sides::{self, Form, Side, sides},
     timing::{Contender, interleave, timed},
 };
 
@@ -24,7 +24,7 @@ use super::{
   octresnet bench layer --channels 1024,256 --kernel 1 --size 14 --alpha 0,0.125,0.25,0.5
 
 speed-up is the median of burn-conv2d over that of the row, theory the same for multiply-adds.
---json prints {\"device\",\"batch\",\"size\",\"rows\":[{\"name\",\"alpha\",\"pass\",\"median_ms\",\"min_ms\",\"max_ms\",\"macs\"}]};
+--json prints {\"device\",\"isa\",\"batch\",\"size\",\"rows\":[{\"name\",\"alpha\",\"pass\",\"median_ms\",\"min_ms\",\"max_ms\",\"macs\"}]};
 pass is forward or backward, macs the multiply-adds of the batch, which go twice into backward.")]
 pub(super) struct LayerArgs {
     /// Channels in and out, of both frequencies together
@@ -46,7 +46,7 @@ pub(super) struct LayerArgs {
 pub(super) fn run(arguments: &LayerArgs) -> anyhow::Result<()> {
     let run = &arguments.run;
     let (device, name) = run.open()?;
-    let sides = sides(&LAYERS, &run.rows, &run.alpha, &device)?;
+    let sides = sides(&run.rows, &run.alpha, &device)?;
     let device = device.autodiff();
     let vanilla = arguments.macs(0.0)?;
     for &batch in &run.batch {
@@ -68,6 +68,7 @@ pub(super) fn run(arguments: &LayerArgs) -> anyhow::Result<()> {
         let [input, output] = arguments.channels;
         let LayerArgs { kernel, stride, .. } = arguments;
         let comparison = Comparison {
+            isa: sides::instruction_set(&sides),
             device: name.clone(),
             batch,
             size: arguments.size as usize,
@@ -134,7 +135,7 @@ fn contender<'a>(
             let layer = arguments.vanilla(device);
             Box::new(move |input| layer.forward(input.into_high()).into())
         }
-        Form::Composed | Form::Module | Form::Engine => {
+        Form::Composed | Form::Engine => {
             let layer = arguments.octave(side.alpha).try_init(device)?;
             Box::new(move |input| layer.forward(input))
         }

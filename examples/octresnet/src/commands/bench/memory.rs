@@ -5,7 +5,7 @@ use std::{env, fs, process::Command};
 use anyhow::Context;
 use burn_image_train::{Backend, DeviceName};
 
-use super::{NetworkArgs, sides::Side};
+use super::{NetworkArgs, RunArgs, sides::Side};
 
 /// Whether the memory of this process tells what a device needs.
 pub(super) fn is_known(device: &DeviceName) -> bool {
@@ -33,13 +33,15 @@ pub(super) fn peak() -> Option<u64> {
 pub(super) fn of_training(
     side: Side,
     network: &NetworkArgs,
-    device: &DeviceName,
+    run: &RunArgs,
     batch: u32,
 ) -> anyhow::Result<u64> {
     let program = env::current_exe().context("finding this program")?;
+    let isa = run.isa.iter().flat_map(|isa| ["--isa", isa]);
     let output = Command::new(program)
         .args(["bench", "train", "--print-peak"])
-        .args(["--device", &device.to_string()])
+        .args(["--device", &run.device.to_string()])
+        .args(isa)
         .args(["--rows", side.form.name()])
         .args(["--alpha", &side.alpha.to_string()])
         .args(["--batch", &batch.to_string()])

@@ -30,7 +30,7 @@ use timing::{Contender, Timing, Until, interleave};
 ///
 /// Rows: burn-conv2d is the vanilla network (or layer) of Burn's own Conv2d; composed is the octave
 /// one out of Burn's operations; engine is the octave one by this project's engine, on devices that
-/// have one (flex), for alpha 0 too; module, in inference, the same layer by layer.
+/// have one (flex), for alpha 0 too.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet bench infer                                 Oct-ResNet-50, one image
@@ -93,6 +93,9 @@ struct RunArgs {
     /// Time for the rounds that count, of which there are at least three
     #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
+    /// What the engine computes with [default: the fastest that this processor has]
+    #[arg(long, value_name = "SET")]
+    isa: Option<String>,
     /// Print JSON, an object on a line for each batch
     #[arg(long)]
     json: bool,
@@ -112,6 +115,10 @@ impl RunArgs {
     /// The device, and its name.
     fn open(&self) -> anyhow::Result<(Device, String)> {
         let name = self.device.resolved()?;
+        #[cfg(feature = "flex")]
+        if let Some(isa) = &self.isa {
+            burn_octconv::ops::choose_instruction_set(isa)?;
+        }
         Ok((name.open()?, name.to_string()))
     }
 }
@@ -177,6 +184,7 @@ impl NetworkArgs {
                 Ok(row)
             });
             let comparison = Comparison {
+                isa: sides::instruction_set(sides),
                 device: device.to_string(),
                 batch,
                 size: self.size(),

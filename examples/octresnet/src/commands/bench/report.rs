@@ -12,6 +12,9 @@ use crate::commands::{print, print_json};
 #[derive(Debug, Serialize)]
 pub(super) struct Comparison {
     pub(super) device: String,
+    /// What the engine computes with, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) isa: Option<&'static str>,
     pub(super) batch: u32,
     pub(super) size: usize,
     pub(super) rows: Vec<Row>,
@@ -74,12 +77,15 @@ impl Comparison {
     /// The rows with their ratios to the vanilla side, and below them what α brings in each form.
     fn table(&self) -> String {
         let Self {
-            device,
+            isa,
             batch,
             size,
             title,
             rows,
+            ..
         } = self;
+        let isa = isa.map_or(String::new(), |isa| format!(" with {isa}"));
+        let device = format!("{}{isa}", self.device);
         let rounds = rows.first().map_or(0, |row| row.rounds);
         let memory = rows.iter().any(|row| row.peak_bytes.is_some());
         let passes = rows.iter().any(|row| row.pass.is_some());
@@ -134,7 +140,7 @@ impl Comparison {
     fn alpha_ratios(&self) -> impl Iterator<Item = String> {
         self.rows.iter().filter(|row| row.alpha > 0.0).filter_map(|row| {
             let form = match row.name {
-                form @ (Form::Module | Form::Engine) => form,
+                Form::Engine => Form::Engine,
                 // Composed at α = 0 is the vanilla side.
                 Form::Composed | Form::BurnConv2d => Form::BurnConv2d,
             };

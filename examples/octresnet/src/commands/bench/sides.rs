@@ -14,8 +14,6 @@ pub(super) enum Form {
     BurnConv2d,
     /// The octave one, composed of Burn's operations
     Composed,
-    /// The octave one, layer by layer on this project's engine: what a network of one's own does
-    Module,
     /// The octave one, by this project's engine
     Engine,
 }
@@ -24,7 +22,7 @@ impl Form {
     /// Runs `work` in this form.
     pub(super) fn run<T: Send>(self, work: impl FnOnce() -> T + Send) -> T {
         match self {
-            Self::Module | Self::Engine => work(),
+            Self::Engine => work(),
             Self::BurnConv2d | Self::Composed => without_engine(work),
         }
     }
@@ -33,7 +31,6 @@ impl Form {
         match self {
             Self::BurnConv2d => "burn-conv2d",
             Self::Composed => "composed",
-            Self::Module => "module",
             Self::Engine => "engine",
         }
     }
@@ -46,36 +43,24 @@ pub(super) struct Side {
     pub(super) alpha: f64,
 }
 
-/// The forms of what has no inference form.
-pub(super) const LAYERS: [Form; 3] = [Form::BurnConv2d, Form::Composed, Form::Engine];
+const FORMS: [Form; 3] = [Form::BurnConv2d, Form::Composed, Form::Engine];
 
-/// The sides to compare on `device`: those of the `forms` that are in `rows` or, if there is none in
-/// it, of all. Composed at α = 0 is what burn-conv2d is, and left out.
-pub(super) fn sides(
-    forms: &[Form],
-    rows: &[Form],
-    alphas: &[f64],
-    device: &Device,
-) -> anyhow::Result<Vec<Side>> {
-    if let Some(other) = rows.iter().find(|row| !forms.contains(row)) {
-        let name = other.name();
-        anyhow::bail!("there is no `{name}` here: leave it out of --rows, and take `engine`");
-    }
+/// The sides to compare on `device`: those in `rows` or, if there is none in it, all. Composed at
+/// α = 0 is what burn-conv2d is, and left out.
+pub(super) fn sides(rows: &[Form], alphas: &[f64], device: &Device) -> anyhow::Result<Vec<Side>> {
     let has_engine = uses_engine(device);
-    let of_engine = |form: &Form| matches!(form, Form::Module | Form::Engine);
-    if let Some(row) = rows.iter().find(|row| of_engine(row) && !has_engine) {
-        let name = row.name();
-        anyhow::bail!("this device has no engine: leave `{name}` out of --rows");
+    if rows.contains(&Form::Engine) && !has_engine {
+        anyhow::bail!("this device has no engine: leave `engine` out of --rows");
     }
     let mut sides = Vec::new();
-    for &form in forms {
+    for form in FORMS {
         let asked = rows.is_empty() || rows.contains(&form);
-        if !asked || (of_engine(&form) && !has_engine) {
+        if !asked || (form == Form::Engine && !has_engine) {
             continue;
         }
         let alphas = match form {
             Form::BurnConv2d => &[0.0],
-            Form::Composed | Form::Module | Form::Engine => alphas,
+            Form::Composed | Form::Engine => alphas,
         };
         for &alpha in alphas {
             let side = Side { form, alpha };
@@ -91,13 +76,22 @@ pub(super) fn sides(
     Ok(sides)
 }
 
+/// What the engine computes with, if one of the sides is its.
+pub(super) fn instruction_set(sides: &[Side]) -> Option<&'static str> {
+    #[cfg(feature = "flex")]
+    if sides.iter().any(|side| side.form == Form::Engine) {
+        return Some(burn_octconv::ops::instruction_set());
+    }
+    let _ = sides;
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn names(rows: &[Form], alphas: &[f64]) -> anyhow::Result<String> {
-        let forms = [Form::BurnConv2d, Form::Composed, Form::Module, Form::Engine];
-        let sides = sides(&forms, rows, alphas, &Device::flex())?;
+        let sides = sides(rows, alphas, &Device::flex())?;
         let names = sides
             .iter()
             .map(|s| format!("{} {}", s.form.name(), s.alpha));
@@ -108,10 +102,9 @@ mod tests {
     fn every_side_comes_once() {
         assert_eq!(
             names(&[], &[0.0, 0.5, 0.5]).unwrap(),
-            "burn-conv2d 0, composed 0.5, module 0, module 0.5, engine 0, engine 0.5"
+            "burn-conv2d 0, composed 0.5, engine 0, engine 0.5"
         );
         assert_eq!(names(&[Form::Engine], &[0.25]).unwrap(), "engine 0.25");
         assert!(names(&[Form::Composed], &[0.0]).is_err());
-        assert!(sides(&LAYERS, &[Form::Module], &[0.5], &Device::flex()).is_err());
     }
 }

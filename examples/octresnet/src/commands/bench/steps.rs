@@ -1,8 +1,7 @@
 //! `bench steps`: where the time of inference goes.
 
-use anyhow::Context;
 use burn::tensor::{Distribution, Tensor};
-use burn_octconv::infer::{StepTime, peak_macs_per_second};
+use burn_octconv::ops::{StepTime, peak_macs_per_second, timed};
 use clap::Args;
 use serde::Serialize;
 
@@ -12,10 +11,11 @@ use crate::{
     table::Table,
 };
 
-/// Measures every step of a network's inference form on the CPU engine.
+/// Measures every step of a network on the CPU engine, in inference.
 ///
-/// A step is what runs together, such as the two output groups of an octave layer. Its efficiency is
-/// its share of the peak: of the multiply-adds that all threads do in registers alone, measured here.
+/// A step is what runs together, such as the two output groups of an octave layer. Linear layers are
+/// Burn's and no steps. The efficiency of a step is its
+/// share of the peak: of the multiply-adds that all threads do in registers alone, measured here.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet bench steps
@@ -98,25 +98,16 @@ fn measure(arguments: &StepsArgs) -> anyhow::Result<Report> {
     } = arguments;
     network.macs(*alpha)?;
     let device = burn::tensor::Device::flex();
-    let model = network.config(*alpha).try_init(&device)?.into_inference();
+    let model = network.config(*alpha).try_init(&device)?;
     let size = network.size();
     let shape = [*batch as usize, 3, size, size];
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
-    let forward = || {
-        let (_, steps) = model.forward_timed(&images).with_context(|| {
-            format!(
-                "the engine runs {} layer by layer, not as a whole, so there are no steps to \
-                 measure",
-                network.arch
-            )
-        })?;
-        Ok::<_, anyhow::Error>(steps)
-    };
-    forward()?;
-    let steps = forward()?;
+    let forward = || timed(|| model.forward(images.clone())).1;
+    forward();
+    let steps = forward();
     let mut times = vec![Times::default(); steps.len()];
     for _ in 0..*runs {
-        for (times, step) in times.iter_mut().zip(forward()?) {
+        for (times, step) in times.iter_mut().zip(forward()) {
             times.push(step.time);
         }
     }

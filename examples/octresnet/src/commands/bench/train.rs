@@ -8,7 +8,7 @@ use clap::Args;
 use super::{
     NetworkArgs, RunArgs, memory,
     report::Row,
-    sides::{LAYERS, Side, sides},
+    sides::{Side, sides},
     timing::{Contender, timed},
 };
 
@@ -22,7 +22,7 @@ use super::{
 
 Peak memory is that of a process of its own that does two steps and nothing else, weights and program
 included; on Linux and for processors only. --no-memory leaves it out.
---json prints {\"device\",\"batch\",\"size\",\"rows\":[{\"name\",\"alpha\",\"median_ms\",\"min_ms\",\"max_ms\",\"peak_bytes\"}]};
+--json prints {\"device\",\"isa\",\"batch\",\"size\",\"rows\":[{\"name\",\"alpha\",\"median_ms\",\"min_ms\",\"max_ms\",\"peak_bytes\"}]};
 peak_bytes is null where it was not measured.")]
 pub(super) struct TrainArgs {
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(super) struct TrainArgs {
 pub(super) fn run(arguments: &TrainArgs) -> anyhow::Result<()> {
     let TrainArgs { network, run, .. } = arguments;
     let (device, name) = run.open()?;
-    let sides = sides(&LAYERS, &run.rows, &run.alpha, &device)?;
+    let sides = sides(&run.rows, &run.alpha, &device)?;
     let device = device.autodiff();
     if arguments.print_peak {
         let mut step = contender(sides[0], network, run.batch[0], &device)?;
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &TrainArgs) -> anyhow::Result<()> {
     let contender = |side, batch| contender(side, network, batch, &device);
     let measure_memory = |row: &mut Row, side, batch| {
         row.peak_bytes = Some(match with_memory {
-            true => Some(memory::of_training(side, network, &run.device, batch)?),
+            true => Some(memory::of_training(side, network, run, batch)?),
             false => None,
         });
         Ok(())

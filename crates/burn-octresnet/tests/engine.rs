@@ -1,4 +1,4 @@
-//! Networks in their inference form.
+//! Networks on the engine, layer by layer without gradients.
 
 #[path = "support/trained.rs"]
 mod support;
@@ -7,6 +7,7 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{DType, Tensor},
 };
+use burn_octconv::ops::timed;
 use burn_octresnet::model::{Alpha, Arch, OctResNet, Stem};
 use support::{double, images, trained};
 
@@ -24,7 +25,7 @@ fn exact(model: &OctResNet, images: &Tensor<4>) -> Tensor<2> {
     model.forward(images.clone().cast(DType::F64))
 }
 
-/// Every network, α and image size; batches of different size through the same inference form.
+/// Every network, α and image size; batches of different size through the same network.
 #[test]
 fn logits_are_those_of_the_modules_in_f64() {
     for arch in Arch::ALL {
@@ -32,13 +33,12 @@ fn logits_are_those_of_the_modules_in_f64() {
             let Some(model) = trained(arch, |config| config.alpha = Alpha::Uniform(alpha)) else {
                 continue; // 32 groups divide few channels.
             };
-            let inference = model.clone().into_inference();
             let sizes = match arch.is_small() {
                 true => [[1, 11, 13], [3, 32, 32]],
                 false => [[1, 37, 45], [3, 64, 49]],
             };
             let batches = sizes.map(images);
-            let logits = batches.clone().map(|images| inference.forward(images));
+            let logits = batches.clone().map(|images| model.forward(images));
             // Last, since clones share the running statistics that it casts.
             let model = double(model);
             for (images, logits) in batches.into_iter().zip(logits) {
@@ -61,25 +61,11 @@ fn stages_of_any_share_and_the_stem_for_small_images_are_served() {
                 (config.alpha, config.stem) = (Alpha::PerStage(alphas), stem);
             });
             let model = model.unwrap();
-            let inference = model.clone().into_inference();
-            assert!(inference.is_fused());
             let images = images([2, 41, 35]);
-            let error = error(inference.forward(images.clone()), exact(&model, &images));
+            let logits = model.forward(images.clone());
+            let error = error(logits, exact(&model, &images));
             assert!(error < 1e-4, "{alphas:?} {stem}: {error:e}");
         }
-    }
-}
-
-/// Which networks run as a whole must not change by accident.
-#[test]
-fn all_but_dense_excited_and_padded_networks_are_fused() {
-    for arch in Arch::ALL {
-        let layerwise = matches!(
-            arch,
-            Arch::OctDenseNet121 | Arch::OctResNet20 | Arch::OctResNet56
-        ) || arch.name().contains("-se-");
-        let model = trained(arch, |_| {}).unwrap();
-        assert_eq!(model.into_inference().is_fused(), !layerwise, "{arch}");
     }
 }
 
@@ -89,11 +75,10 @@ fn no_bit_depends_on_the_run_or_the_threads() {
     let images = images([3, 70, 75]);
     let forward = |threads: usize| -> Vec<f32> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let inference = model.clone().into_inference();
         pool.unwrap().install(|| {
-            let first = inference.forward(images.clone()).into_data();
-            // Buffers hold what the last call left.
-            assert_eq!(inference.forward(images.clone()).into_data(), first);
+            let first = model.forward(images.clone()).into_data();
+            // Memory holds what the last call left.
+            assert_eq!(model.forward(images.clone()).into_data(), first);
             first.try_into_vec().unwrap()
         })
     };
@@ -106,25 +91,25 @@ fn no_bit_depends_on_the_run_or_the_threads() {
 #[test]
 fn one_network_serves_many_threads_at_once() {
     let model = trained(Arch::OctResNet26, |_| {}).unwrap();
-    let inference = model.into_inference();
     let batches: Vec<_> = (1..5).map(|n| images([n, 33, 40 + n])).collect();
     let alone: Vec<_> = batches
         .iter()
-        .map(|x| inference.forward(x.clone()).into_data())
+        .map(|x| model.forward(x.clone()).into_data())
         .collect();
     std::thread::scope(|scope| {
         for (images, expected) in batches.iter().zip(&alone) {
-            let inference = &inference;
+            let model = &model;
             scope.spawn(move || {
                 for _ in 0..3 {
-                    assert_eq!(&inference.forward(images.clone()).into_data(), expected);
+                    assert_eq!(&model.forward(images.clone()).into_data(), expected);
                 }
             });
         }
     });
 }
 
-/// The steps do all the multiply–adds that the cost model counts, and give the same logits.
+/// The steps do all the multiply–adds that the cost model counts but those of linear layers, which
+/// are Burn's, and give the same logits.
 #[test]
 fn steps_are_measured_and_add_up() {
     for arch in Arch::ALL {
@@ -137,15 +122,14 @@ fn steps_are_measured_and_add_up() {
             continue; // 32 groups divide few channels.
         };
         let images = images([2, 45, 37]);
-        let inference = model.into_inference();
-        let Some((logits, steps)) = inference.forward_timed(&images) else {
-            assert!(!inference.is_fused(), "{arch}");
-            continue;
-        };
-        assert_eq!(logits.into_data(), inference.forward(images).into_data());
+        let (logits, steps) = timed(|| model.forward(images.clone()));
+        assert_eq!(logits.into_data(), model.forward(images).into_data());
         let macs: u64 = steps.iter().map(|step| step.macs).sum();
-        let cost = config.cost([45, 37]).unwrap();
-        assert_eq!(macs, 2 * cost.macs.total(), "{arch}: {steps:#?}");
+        let layers = config.layer_costs([45, 37]).unwrap().into_iter();
+        let linear = |name: &str| name == "fc" || name.ends_with(".se");
+        let layers = layers.filter(|layer| !linear(&layer.name));
+        let counted: u64 = layers.map(|layer| layer.cost.macs.total()).sum();
+        assert_eq!(macs, 2 * counted, "{arch}: {steps:#?}");
     }
 }
 
@@ -158,11 +142,10 @@ impl ModuleMapper for Track {
 }
 
 #[test]
-fn other_precisions_and_autodiff_run_layer_by_layer() {
+fn other_precisions_and_autodiff_are_composed() {
     let model = trained(Arch::OctResNet26, |_| {}).unwrap();
     let x = images([1, 37, 33]);
-    let wide = double(model.clone()).into_inference();
-    assert!(!wide.is_fused());
+    let wide = double(model.clone());
     let logits = wide.forward(x.clone().cast(DType::F64));
     assert_eq!(logits.dtype(), DType::F64);
     assert!(error(logits, exact(&model, &x)) < 1e-9);
@@ -170,19 +153,18 @@ fn other_precisions_and_autodiff_run_layer_by_layer() {
     // Images that require a gradient get one.
     let x = x.autodiff().require_grad();
     let model = trained(Arch::OctResNet26, |_| {}).unwrap();
-    let model = model.map(&mut Track).into_inference();
-    assert!(!model.is_fused());
+    let model = model.map(&mut Track);
     let gradients = model.forward(x.clone()).sum().backward();
     assert!(x.grad(&gradients).is_some());
 }
 
 #[test]
 fn the_smallest_image_is_served() {
-    let model = trained(Arch::OctResNet26, |_| {}).unwrap();
-    let inference = model.clone().into_inference();
     for size in [[1, 1, 1], [2, 1, 9]] {
+        let model = trained(Arch::OctResNet26, |_| {}).unwrap();
         let images = images(size);
-        let error = error(inference.forward(images.clone()), exact(&model, &images));
+        let logits = model.forward(images.clone());
+        let error = error(logits, exact(&model, &images));
         assert!(error < 1e-4, "{size:?}: {error:e}");
     }
 }
