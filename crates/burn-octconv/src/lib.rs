@@ -165,6 +165,7 @@ pub mod infer;
 mod layers;
 #[cfg(feature = "flex")]
 mod lowered;
+mod nd;
 pub mod ops;
 mod split;
 
@@ -173,6 +174,14 @@ pub use cost::{Cost, PathMacs, relative_cost};
 pub use error::{FeatureError, OctConvError};
 pub use features::OctFeatures;
 pub use layers::*;
+pub use nd::{
+    MapTensor, MapsError, MultiOctConv2d, MultiOctConv2dConfig, OctConv1d, OctConv1dConfig,
+    OctConv3d, OctConv3dConfig, OctConvNd, OctConvTranspose1d, OctConvTranspose1dConfig,
+    OctConvTranspose2d, OctConvTranspose2dConfig, OctConvTranspose3d, OctConvTranspose3dConfig,
+    OctConvTransposeNd, OctMaps, OctMapsBatchNorm, OctMapsBatchNormConfig, OctMapsNorm,
+    OctMapsNormConfig, OctMapsSqueezeExcite, OctMapsSqueezeExciteConfig, Reach, SharesError,
+    relative_cost_of_shares, split_channels,
+};
 pub use octave_plan::{Downsample, Exchange, Path, Plan, Refusal, Upsample};
 pub use split::ChannelSplit;
 

@@ -114,9 +114,7 @@ impl<const D: usize> Plan<D> {
     /// the output is `output`.
     pub fn up_size(&self, path: &Path, output: [usize; D], steps: usize) -> [usize; D] {
         let ups = self.ups(path);
-        core::array::from_fn(|a| {
-            self.level_size(output, path.to + ups[a].saturating_sub(steps))[a]
-        })
+        core::array::from_fn(|a| self.level_size(output, path.to + ups[a].saturating_sub(steps))[a])
     }
 
     /// The size of the map that a path's convolution reads, pooled, where the full resolution of

@@ -3,4 +3,6 @@
 
 pub mod case;
 pub mod fuzz;
+pub mod nd;
+pub mod nd_case;
 pub mod reference;
