@@ -179,7 +179,7 @@ pub use nd::{
     OctConv3d, OctConv3dConfig, OctConvNd, OctConvTranspose1d, OctConvTranspose1dConfig,
     OctConvTranspose2d, OctConvTranspose2dConfig, OctConvTranspose3d, OctConvTranspose3dConfig,
     OctConvTransposeNd, OctMaps, OctMapsBatchNorm, OctMapsBatchNormConfig, OctMapsNorm,
-    OctMapsNormConfig, OctMapsSqueezeExcite, OctMapsSqueezeExciteConfig, Reach, SharesError,
+    OctMapsNormConfig, OctMapsSqueezeExcite, OctMapsSqueezeExciteConfig, Reach, Scale, SharesError,
     relative_cost_of_shares, split_channels,
 };
 pub use octave_plan::{Downsample, Exchange, Path, Plan, Refusal, Upsample};

@@ -4,7 +4,7 @@
 mod support;
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
-use burn_octconv::{MapTensor, OctMaps};
+use burn_octconv::{MapTensor, OctMaps, Scale};
 use support::{
     case::Errors,
     nd::Array,
@@ -125,6 +125,7 @@ where
         bias: false,
         downsample: Default::default(),
         upsample: Default::default(),
+        scale: Scale::Adjoint,
         ..case.clone()
     };
     let device = Device::flex();

@@ -8,7 +8,7 @@ use burn::tensor::{
 };
 use octave_plan::{Downsample, Path, Plan, Upsample};
 
-use super::{MapTensor, OctMaps, resample};
+use super::{MapTensor, OctMaps, Scale, resample};
 
 /// Maps that several paths read, each made once.
 struct Made<K, const R: usize>(Vec<(K, Tensor<R>)>);
@@ -106,14 +106,14 @@ where
     OctMaps::new(groups, output, plan.octave_axes).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// The adjoint of [`convolve`] with the same plan and kernels, plus biases: from maps of the plan's
-/// output to maps of its input, of full resolution `size`.
+/// The adjoint of [`convolve`] with the same plan and kernels, plus biases, on the scale of `scale`: from
+/// maps of the plan's output to maps of its input, of full resolution `size`.
 pub(super) fn transpose<const D: usize, const R: usize>(
     plan: &Plan<D>,
     input: &OctMaps<D, R>,
     kernels: &[Tensor<R>],
     biases: &[Option<Tensor<1>>],
-    size: [usize; D],
+    (size, scale): ([usize; D], Scale),
 ) -> OctMaps<D, R>
 where
     Tensor<R>: MapTensor<D>,
@@ -126,12 +126,12 @@ where
         let mut bias = biases.get(to).cloned().flatten();
         let parts = own.into_iter().chain(others).map(|i| {
             let path = &plan.paths[i];
-            let x = summed(&mut made, input, plan, path);
+            let x = summed(&mut made, input, plan, path, scale);
             // Spreading over windows does not keep constants.
             let kept = path.pool + path.down == 0;
             let bias = bias.take_if(|_| kept);
             let y = conv_transpose(plan, path, x, kernels[i].clone(), bias, size);
-            spread(plan, path, y, size)
+            spread(plan, path, y, (size, scale))
         });
         let sum = parts.reduce(|sum, y| sum + y)?;
         Some(match bias {
@@ -156,7 +156,12 @@ fn summed<const D: usize, const R: usize>(
     input: &OctMaps<D, R>,
     plan: &Plan<D>,
     path: &Path,
+    scale: Scale,
 ) -> Tensor<R> {
+    let down = match scale {
+        Scale::Adjoint => resample::block_sum,
+        Scale::Mean => resample::avg_pool,
+    };
     let x = input.group(path.to).expect("the group that a path wrote");
     let mut key = (path.to, Vec::new());
     (0..path.up).rev().fold(x.clone(), |x, step| {
@@ -164,7 +169,7 @@ fn summed<const D: usize, const R: usize>(
         key.1.push(axes);
         match made.get(&key) {
             Some(x) => x,
-            None => made.keep(key.clone(), resample::block_sum(x, axes)),
+            None => made.keep(key.clone(), down(x, axes)),
         }
     })
 }
@@ -200,8 +205,12 @@ fn spread<const D: usize, const R: usize>(
     plan: &Plan<D>,
     path: &Path,
     y: Tensor<R>,
-    size: [usize; D],
+    (size, scale): ([usize; D], Scale),
 ) -> Tensor<R> {
+    let up = match scale {
+        Scale::Adjoint => resample::unpool,
+        Scale::Mean => resample::upsample_nearest,
+    };
     let level = plan.level_size(size, path.from);
     let axes = pooled_axes(plan, path);
     let pooled = octave_plan::half_size(level, axes);
@@ -210,10 +219,10 @@ fn spread<const D: usize, const R: usize>(
         let size = (0..step).fold(pooled, |size, _| {
             octave_plan::half_size(size, plan.octave_axes)
         });
-        resample::unpool(y, plan.octave_axes, size)
+        up(y, plan.octave_axes, size)
     });
     match axes.contains(&true) {
-        true => resample::unpool(y, axes, level),
+        true => up(y, axes, level),
         false => y,
     }
 }

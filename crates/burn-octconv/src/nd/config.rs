@@ -11,7 +11,7 @@ use octave_plan::{Downsample, Exchange, Padding, Plan, Upsample, same_padding};
 
 use super::{
     MultiOctConv2d, OctConv1d, OctConv3d, OctConvTranspose1d, OctConvTranspose2d,
-    OctConvTranspose3d, Reach, spec::Spec,
+    OctConvTranspose3d, Reach, Scale, spec::Spec,
 };
 use crate::{Cost, OctConvError};
 
@@ -97,21 +97,6 @@ macro_rules! shared {
         pub fn init(&self, device: &Device) -> $layer {
             self.try_init(device).unwrap_or_else(|e| panic!("{e}"))
         }
-
-        /// Builds the layer.
-        ///
-        /// # Errors
-        ///
-        /// The first [`OctConvError`] found in the configuration.
-        pub fn try_init(&self, device: &Device) -> Result<$layer, OctConvError> {
-            let plan = self.plan()?;
-            Ok($layer::from_plan(
-                plan,
-                self.bias,
-                &self.initializer,
-                device,
-            ))
-        }
     };
 }
 
@@ -183,6 +168,16 @@ macro_rules! convolution {
 
         impl $config {
             shared!($layer, $d);
+
+            /// Builds the layer.
+            ///
+            /// # Errors
+            ///
+            /// The first [`OctConvError`] found in the configuration.
+            pub fn try_init(&self, device: &Device) -> Result<$layer, OctConvError> {
+                let plan = self.plan()?;
+                Ok($layer::from_plan(plan, self.bias, &self.initializer, device))
+            }
 
             /// The paths of the layer: what everything that computes, counts or shows it reads.
             ///
@@ -363,10 +358,28 @@ macro_rules! transposed {
             /// How far apart the frequencies are that exchange information.
             #[config(default = "Reach::All")]
             pub reach: Reach,
+            /// How much a pixel weighs that moves to another frequency. The exact adjoint by default;
+            /// `Scale::Mean` is easier to train.
+            #[config(default = "Scale::Adjoint")]
+            pub scale: Scale,
         }
 
         impl $config {
             shared!($layer, $d);
+
+            /// Builds the layer.
+            ///
+            /// # Errors
+            ///
+            /// The first [`OctConvError`] found in the configuration.
+            pub fn try_init(&self, device: &Device) -> Result<$layer, OctConvError> {
+                let plan = self.plan()?;
+                let layer = $layer::from_plan(plan, self.bias, &self.initializer, device);
+                Ok($layer {
+                    scale: self.scale,
+                    ..layer
+                })
+            }
 
             /// The paths of the convolution whose adjoint the layer is: from the output of this layer
             /// to its input.

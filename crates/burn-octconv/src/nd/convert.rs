@@ -197,7 +197,7 @@ impl<const D: usize, const R: usize> OctConvTransposeNd<D, R> {
         Ok(Self {
             kernels,
             biases: biases.unwrap_or_default(),
-            plan: self.plan,
+            ..self
         })
     }
 

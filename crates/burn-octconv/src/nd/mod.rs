@@ -33,7 +33,7 @@ pub use layers::{
 };
 pub use maps::OctMaps;
 pub use space::MapTensor;
-pub use spec::Reach;
+pub use spec::{Reach, Scale};
 pub use split::split_channels;
 pub use transpose::{
     OctConvTranspose1d, OctConvTranspose2d, OctConvTranspose3d, OctConvTransposeNd,

@@ -17,6 +17,19 @@ pub enum Reach {
     Neighbours,
 }
 
+/// How much a pixel weighs that a transposed layer moves to another frequency.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scale {
+    /// As in the adjoint of the convolution: paths down sum blocks of 2, paths up give each pixel of
+    /// a window its share. Over two axes a path down starts with 4 times the scale of a vanilla one,
+    /// a path up with a quarter of it.
+    #[default]
+    Adjoint,
+    /// Paths down average blocks, paths up repeat pixels, so that all paths keep constants, as those of
+    /// a convolution do. It is the adjoint with kernels of another scale, and easier to train.
+    Mean,
+}
+
 /// What the configurations of all ranks say, for one check of it all.
 #[derive(Debug, Clone)]
 pub(super) struct Spec<'a, const D: usize> {

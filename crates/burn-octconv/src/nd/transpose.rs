@@ -8,7 +8,7 @@ use burn::{
 use octave_plan::{Padding, Plan};
 
 use super::{
-    MapTensor, MapsError, OctMaps, composed,
+    MapTensor, MapsError, OctMaps, Scale, composed,
     layer::{Parameters, check_groups, check_size, show, values},
 };
 
@@ -38,8 +38,9 @@ use super::{
 /// less. With `strided` the transposed convolutions themselves have the stride; with one group that
 /// is Burn's own layer.
 ///
-/// The paper has no transposed layer; this is the only one that has the same gradients as the
-/// convolution. An output of odd size cannot be told from one that is a pixel larger:
+/// The paper has no transposed layer, and the adjoint is the only one that follows from its
+/// convolution. Its paths have different scales, since S sums four pixels and U quarters one;
+/// [`Scale::Mean`] averages and repeats instead, which trains more easily. An output of odd size cannot be told from one that is a pixel larger:
 /// [`forward_to`](Self::forward_to) takes the size.
 #[derive(Module, Debug)]
 #[module(custom_display)]
@@ -51,6 +52,9 @@ pub struct OctConvTransposeNd<const D: usize, const R: usize> {
     /// The convolution whose adjoint the layer is: its input is this layer's output.
     #[module(skip)]
     pub plan: Plan<D>,
+    /// How much a pixel weighs that moves to another frequency.
+    #[module(skip)]
+    pub scale: Scale,
 }
 
 /// Transposed octave convolution over one axis. Built by
@@ -99,6 +103,7 @@ impl<const D: usize, const R: usize> OctConvTransposeNd<D, R> {
             kernels,
             biases,
             plan,
+            scale: Scale::Adjoint,
         }
     }
 
@@ -168,7 +173,7 @@ impl<const D: usize, const R: usize> OctConvTransposeNd<D, R> {
         let input = input.into();
         self.check(&input, size).unwrap_or_else(|e| panic!("{e}"));
         let (kernels, biases) = values(&self.kernels, &self.biases);
-        composed::transpose(&self.plan, &input, &kernels, &biases, size)
+        composed::transpose(&self.plan, &input, &kernels, &biases, (size, self.scale))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Octave convolution and its adjoint over any number of axes and frequencies, as plain f64 loops
 //! written from the equations, sharing nothing with the crate but the names of the options.
 
-use burn_octconv::{Downsample, Exchange, Reach, Upsample};
+use burn_octconv::{Downsample, Exchange, Reach, Scale, Upsample};
 
 /// A map `[batch, channels, …]`, a kernel `[out, in / groups, …]` or a bias `[channels]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +87,8 @@ pub struct Options {
     pub exchange: Exchange,
     pub reach: Reach,
     pub depthwise: bool,
+    /// Of the transposed layer.
+    pub scale: Scale,
 }
 
 /// Groups, kernels `[from][to]`, biases of the output.
@@ -443,7 +445,10 @@ pub fn transpose(
             };
             let mut y = y.clone();
             for axes in options.ups(to, from).iter().rev() {
-                y = block_sum(&y, axes);
+                y = match options.scale {
+                    Scale::Adjoint => block_sum(&y, axes),
+                    Scale::Mean => pool(&y, axes, false),
+                };
             }
             // What the convolution read, after each of its poolings.
             let mut reads = vec![(options.level(size, to), vec![])];
@@ -461,7 +466,11 @@ pub fn transpose(
             let (read, _) = reads.last().unwrap();
             let mut x = conv_transpose(&y, w, &stride, read, channels[to], options);
             for pair in reads.windows(2).rev() {
-                x = unpool(&x, &pair[1].1, &pair[0].0);
+                let (axes, size) = (&pair[1].1, &pair[0].0);
+                x = match options.scale {
+                    Scale::Adjoint => unpool(&x, axes, size),
+                    Scale::Mean => upsample(&x, axes, size, Upsample::Nearest),
+                };
             }
             add(result, x);
         }

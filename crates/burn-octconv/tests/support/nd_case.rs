@@ -8,7 +8,7 @@ use burn::{
 use burn_octconv::{
     Downsample, Exchange, MapTensor, MultiOctConv2dConfig, OctConv1dConfig, OctConv3dConfig,
     OctConvError, OctConvNd, OctConvTranspose1dConfig, OctConvTranspose2dConfig,
-    OctConvTranspose3dConfig, OctConvTransposeNd, OctMaps, Plan, Reach, Upsample,
+    OctConvTranspose3dConfig, OctConvTransposeNd, OctMaps, Plan, Reach, Scale, Upsample,
 };
 use octave_plan::Padding;
 
@@ -34,6 +34,7 @@ pub struct Case<const D: usize> {
     pub upsample: Upsample,
     pub exchange: Exchange,
     pub reach: Reach,
+    pub scale: Scale,
     pub batch: usize,
     pub size: [usize; D],
     pub seed: u64,
@@ -108,6 +109,7 @@ macro_rules! layers {
                         other => other,
                     })
                     .with_reach(case.reach)
+                    .with_scale(case.scale)
                     .try_init(device)
             }
         }
@@ -204,6 +206,7 @@ impl<const D: usize> Case<D> {
                 Exchange::Neither,
             ][r.whole(0, 5).saturating_sub(2)],
             reach: [Reach::All, Reach::Neighbours][r.whole(0, 2) / 2],
+            scale: [Scale::Adjoint, Scale::Mean][r.whole(0, 2) / 2],
             batch: r.whole(1, 2),
             size: core::array::from_fn(|_| r.whole(1, most)),
             seed,
@@ -226,6 +229,7 @@ impl<const D: usize> Case<D> {
             exchange: self.exchange,
             reach: self.reach,
             depthwise: plan.is_depthwise(),
+            scale: self.scale,
         }
     }
 
