@@ -1,6 +1,6 @@
 //! Moving a map one octave down or up along some of its axes, and the adjoints of that.
 //!
-//! Burn pools and interpolates maps over two axes. One axis is a plane of one column; three are two
+//! Burn pools and interpolates maps over two axes. One axis is a plane of one row; three are two
 //! steps, over height and width and over the frames, since windows and blocks are products.
 
 use alloc::vec::Vec;
@@ -28,6 +28,16 @@ fn by_planes<const D: usize, const R: usize>(
             continue;
         }
         let mut dims = x.dims();
+        if D == 1 {
+            // A row, not a column: its pixels lie side by side.
+            let y = step(
+                x.reshape([dims[0], dims[1], 1, dims[2]]),
+                [false, true],
+                [0, 0],
+            );
+            dims[2] = y.dims()[3];
+            return y.reshape(dims);
+        }
         let product = |dims: &[usize]| dims.iter().product::<usize>();
         let plane = [
             dims[0],
