@@ -1,15 +1,17 @@
 //! Layers over one, two and three axes and any number of frequencies, and their adjoints, against f64
 //! loops written from the equations, on every backend compiled in.
 
+#[path = "support/nd.rs"]
+mod nd;
+#[path = "support/nd_case.rs"]
+mod nd_case;
 mod support;
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
 use burn_octconv::{MapTensor, OctMaps, Scale};
-use support::{
-    case::Errors,
-    nd::Array,
-    nd_case::{Case, Layers, Line, Plane, Volume, compare_conv, compare_transpose, tensor},
-};
+use nd::Array;
+use nd_case::{Case, Layers, Line, Plane, Volume, compare_conv, compare_transpose, tensor};
+use support::case::Errors;
 
 /// Relative to the sum of magnitudes; a wrong pixel, weight or divisor shows as 1e-3 and more.
 const SINGLE: f64 = 2e-6;

@@ -96,7 +96,7 @@ impl MapTensor<3> for Tensor<5> {
         // Burn's has the same padding at both ends only.
         let x = match options.is_asymmetric() {
             true => {
-                let padding = core::mem::replace(&mut options.padding, [(0, 0); 3]);
+                let padding = core::mem::take(&mut options.padding);
                 self.pad(padding, PadMode::Constant(0.0))
             }
             false => self,

@@ -3,6 +3,4 @@
 
 pub mod case;
 pub mod fuzz;
-pub mod nd;
-pub mod nd_case;
 pub mod reference;

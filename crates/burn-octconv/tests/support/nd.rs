@@ -428,9 +428,9 @@ pub fn octconv(inputs: &Inputs, size: &[usize], options: &Options) -> Vec<Option
     result
 }
 
-/// The adjoint of [`octconv`] with the same kernels, plus the biases: X_i = Σ_{j<i} fᵀ(S^{i−j}(Y_j))
-/// + fᵀ(Y_i) + Σ_{j>i} U^{j−i}(fᵀ(Y_j)) + b_i, for an output of full resolution `size` and
-/// `channels` of its groups. `inputs.groups` are the Y.
+/// The adjoint of [`octconv`] with the same kernels, plus the biases, for an output of full resolution
+/// `size` and `channels` of its groups; `inputs.groups` are the Y:
+/// X_i = Σ_{j<i} fᵀ(S^{i−j}(Y_j); W_ij) + fᵀ(Y_i; W_ii) + Σ_{j>i} U^{j−i}(fᵀ(Y_j; W_ij)) + b_i.
 pub fn transpose(
     inputs: &Inputs,
     size: &[usize],

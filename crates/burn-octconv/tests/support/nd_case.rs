@@ -12,9 +12,9 @@ use burn_octconv::{
 };
 use octave_plan::Padding;
 
-use super::{
-    case::{Errors, Random, read},
+use crate::{
     nd::{Array, Inputs, Options, Pad},
+    support::case::{Errors, Random, read},
 };
 
 /// A configuration with an input for it.
@@ -173,9 +173,9 @@ impl<const D: usize> Case<D> {
             let levels = random.whole(1, 3);
             (0..levels).map(|_| scale * random.whole(0, 3)).collect()
         };
-        let groups = 1 + usize::from(seed % 4 == 0);
+        let groups = 1 + usize::from(seed.is_multiple_of(4));
         let (input, mut output) = (counts(groups), counts(groups));
-        let depthwise = seed % 7 == 0;
+        let depthwise = seed.is_multiple_of(7);
         if depthwise {
             output = input.clone();
         }
@@ -484,7 +484,7 @@ where
         let input = OctMaps::new(leaves.groups.clone(), case.size, case.octave_axes);
         layer.forward(input.expect("the input fits together"))
     };
-    let reference = |inputs: &Inputs| super::nd::octconv(inputs, &case.size, &options_of);
+    let reference = |inputs: &Inputs| crate::nd::octconv(inputs, &case.size, &options_of);
     // A max pooling is not linear.
     let backward = case.downsample != Downsample::Max;
     Some(compare(&inputs, options, backward, run, reference))
@@ -525,6 +525,6 @@ where
         layer.forward_to(input.expect("the input fits together"), case.size)
     };
     let reference =
-        |inputs: &Inputs| super::nd::transpose(inputs, &case.size, &case.input, &options_of);
+        |inputs: &Inputs| crate::nd::transpose(inputs, &case.size, &case.input, &options_of);
     Some(compare(&inputs, options, true, run, reference))
 }
