@@ -1,6 +1,4 @@
-use alloc::string::String;
-#[cfg(feature = "flex")]
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use thiserror::Error;
 
@@ -148,6 +146,96 @@ pub enum OctConvError {
         alpha_in: f64,
         /// Share of low-frequency output channels.
         alpha_out: f64,
+    },
+    /// Shares that do not split the channels.
+    #[error(transparent)]
+    Shares(#[from] crate::SharesError),
+    /// A stride other than 1 and 2 along an axis.
+    #[error("stride is {stride:?}: an octave convolution has stride 1 or 2 along each of its axes")]
+    AxisStride {
+        /// The stride given, per axis.
+        stride: Vec<usize>,
+    },
+    /// No axis that lower frequencies halve.
+    #[error(
+        "octave_axes are {octave_axes:?}: at least one axis must have less resolution in lower \
+         frequencies; for a plain convolution use shares of [1]"
+    )]
+    NoOctaveAxis {
+        /// The axes given.
+        octave_axes: Vec<bool>,
+    },
+    /// Groups that do not divide the channels of every frequency group.
+    #[error(
+        "groups = {groups} must divide the channels of every frequency group, which are {input:?} \
+         in and {output:?} out: change groups, the channels, or the shares"
+    )]
+    GroupChannels {
+        /// The number of groups given.
+        groups: usize,
+        /// Input channels of each frequency.
+        input: Vec<usize>,
+        /// Output channels of each frequency.
+        output: Vec<usize>,
+    },
+    /// A depthwise convolution whose input and output are split differently.
+    #[error(
+        "a depthwise convolution (groups = channels) cannot move channels between frequencies: its \
+         input is split in {input:?}, its output in {output:?}; give both the same shares"
+    )]
+    DepthwiseShares {
+        /// Input channels of each frequency.
+        input: Vec<usize>,
+        /// Output channels of each frequency.
+        output: Vec<usize>,
+    },
+    /// An output group that no path reaches.
+    #[error(
+        "no path reaches group {level} of the output: with {input:?} channels in and {output:?} out \
+         it needs an exchange that is switched off, or shares that reach further"
+    )]
+    Unreached {
+        /// The group, counted from the full resolution.
+        level: usize,
+        /// Input channels of each frequency.
+        input: Vec<usize>,
+        /// Output channels of each frequency.
+        output: Vec<usize>,
+    },
+    /// Padding that would shift or resize the resolutions against each other.
+    #[error(
+        "padding {padding} does not keep the resolutions aligned for kernel {kernel_size:?} and \
+         dilation {dilation:?}: leave it as it is by default, that is (begin, end) = {same}"
+    )]
+    Misaligned {
+        /// The padding given.
+        padding: String,
+        /// The padding that is needed, `(begin, end)` per axis.
+        same: String,
+        /// Kernel size, per axis.
+        kernel_size: Vec<usize>,
+        /// Dilation, per axis.
+        dilation: Vec<usize>,
+    },
+    /// Groups of a group norm that do not divide the channels of every frequency.
+    #[error(
+        "a group norm with {groups} groups must divide the channels of every frequency, which are \
+         {channels:?}: change num_groups, num_features, or the shares"
+    )]
+    NormGroupChannels {
+        /// The number of groups given.
+        groups: usize,
+        /// Channels of each frequency.
+        channels: Vec<usize>,
+    },
+    /// A vanilla layer with a stride that differs between its axes or a kernel that does not fit the
+    /// layer.
+    #[error("a vanilla kernel of {kernel:?} does not fit a layer that needs {expected:?}")]
+    Kernel {
+        /// The shape of the kernel given.
+        kernel: Vec<usize>,
+        /// The shape that the layer's kernels have together.
+        expected: Vec<usize>,
     },
 }
 

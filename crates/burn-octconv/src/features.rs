@@ -114,6 +114,7 @@ impl OctFeatures {
     }
 
     /// Images.
+    #[cfg(feature = "flex")]
     pub(crate) fn images(&self) -> usize {
         self.shapes()
             .into_iter()
@@ -329,43 +330,19 @@ impl OctFeatures {
             .unwrap_or_else(|e| panic!("{e}"))
     }
 
-    /// Appends the channels of `other` to those of this map, each group to its own.
+    /// The channels of two maps side by side in the layout of an engine.
     ///
     /// # Errors
     ///
-    /// [`FeatureError::Mismatch`] if the two differ in images or full resolution.
-    pub fn try_append(self, other: Self) -> Result<Self, FeatureError> {
-        if (self.images(), self.size) != (other.images(), other.size) {
-            return Err(FeatureError::Mismatch {
-                left: self.describe(),
-                right: other.describe(),
-            });
-        }
-        let size = self.size;
-        #[cfg(feature = "flex")]
-        let (this, other) = match self.append_blocked(other) {
-            Ok(map) => return Ok(map),
-            Err([this, other]) => (this, other),
-        };
-        #[cfg(not(feature = "flex"))]
-        let this = self;
-        let join = |a: Option<Tensor<4>>, b: Option<Tensor<4>>| match (a, b) {
-            (Some(a), Some(b)) => Some(Tensor::cat([a, b].into(), 1)),
-            (a, b) => a.or(b),
-        };
-        let (high, low) = this.into_parts();
-        let (other_high, other_low) = other.into_parts();
-        Ok(Self::plain(
-            [join(high, other_high), join(low, other_low)],
-            size,
-        ))
-    }
-
-    /// As [`try_append`](Self::try_append), in the layout of an engine.
+    /// Both, if none is in that layout, they do not fit each other, or a block of channels would
+    /// hold some of both.
     #[cfg(feature = "flex")]
-    fn append_blocked(self, other: Self) -> Result<Self, [Self; 2]> {
-        let blocked = self.is_blocked() || other.is_blocked();
-        if !blocked || !eligibility::joins(&self) || !eligibility::joins(&other) {
+    pub(crate) fn beside(self, other: Self) -> Result<Self, [Self; 2]> {
+        let fits = (self.images(), self.size) == (other.images(), other.size)
+            && (self.is_blocked() || other.is_blocked())
+            && eligibility::joins(&self)
+            && eligibility::joins(&other);
+        if !fits {
             return Err([self, other]);
         }
         let size = self.size;

@@ -112,6 +112,32 @@
 //! # Ok::<(), burn_octconv::OctConvError>(())
 //! ```
 //!
+//! # Other axes, more frequencies, transposed
+//!
+//! [`OctConv1d`] and [`OctConv3d`] are for signals, video and volumes, [`MultiOctConv2d`] for images in
+//! more than two frequencies or spectrograms, and [`OctConvTranspose1d`], [`OctConvTranspose2d`] and
+//! [`OctConvTranspose3d`], the adjoints of the convolutions, for decoders. They take and give an
+//! [`OctMaps`]; an [`OctFeatures`] converts to and from it.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use burn_octconv::{OctConv2dConfig, OctConvTranspose2dConfig, OctFeatures, Scale};
+//!
+//! let device = Device::default();
+//! let image = Tensor::<4>::zeros([1, 3, 33, 50], &device);
+//! let down = OctConv2dConfig::new([3, 16], [3, 3]).with_alpha_in(0.0).init(&device);
+//! let up = OctConvTranspose2dConfig::new([16, 16], [3, 3])
+//!     .with_stride([2, 2])
+//!     .with_scale(Scale::Mean)
+//!     .init(&device);
+//! let skip = down.forward(image);
+//! // Down, up to the size of the skip, and beside it.
+//! let x = up.forward_to(skip.clone().avg_pool2(), skip.size());
+//! let x = OctFeatures::try_from(x)?.concat(skip)?;
+//! assert_eq!(x.describe(), "high [1, 16, 33, 50] + low [1, 16, 17, 25]");
+//! # Ok::<(), burn_octconv::MapsError>(())
+//! ```
+//!
 //! # Choosing α
 //!
 //! At stride 1 and with the same α on both sides a layer costs `1 − ¾·α(2 − α)` of the vanilla
@@ -140,7 +166,8 @@
 //!   else (other backends, groups in training, other types, the ablations) is composed from Burn's
 //!   primitive operations, which pay for pooling, upsampling and summing in memory traffic; on small
 //!   maps that can cost more than the arithmetic it saves. Measure on your device.
-//! - Two dimensions only, and no transposed convolution.
+//! - The engine has two frequencies over two axes. [`OctConv1d`], [`OctConv3d`], [`MultiOctConv2d`] and
+//!   the transposed layers are composed everywhere.
 //! - [`OctFeatures`] is checked where it is made, by a [`FeatureError`] that names both shapes.
 //!   `init` and `forward` panic with the text of the error, as Burn's layers do;
 //!   [`OctConv2dConfig::try_init`] and [`OctConv2d::check`] return it.
@@ -162,6 +189,7 @@ mod features;
 mod layers;
 #[cfg(feature = "flex")]
 mod lowered;
+mod nd;
 pub mod ops;
 mod split;
 
@@ -172,6 +200,14 @@ pub use error::InstructionSetError;
 pub use error::{FeatureError, OctConvError};
 pub use features::OctFeatures;
 pub use layers::*;
+pub use nd::{
+    MapTensor, MapsError, MultiOctConv2d, MultiOctConv2dConfig, OctConv1d, OctConv1dConfig,
+    OctConv3d, OctConv3dConfig, OctConvNd, OctConvTranspose1d, OctConvTranspose1dConfig,
+    OctConvTranspose2d, OctConvTranspose2dConfig, OctConvTranspose3d, OctConvTranspose3dConfig,
+    OctConvTransposeNd, OctMaps, OctMapsBatchNorm, OctMapsBatchNormConfig, OctMapsNorm,
+    OctMapsNormConfig, OctMapsSqueezeExcite, OctMapsSqueezeExciteConfig, Reach, Scale, SharesError,
+    relative_cost_of_shares, split_channels,
+};
 pub use octave_plan::{Downsample, Exchange, Path, Plan, Refusal, Upsample};
 pub use split::ChannelSplit;
 

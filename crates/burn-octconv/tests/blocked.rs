@@ -287,7 +287,7 @@ fn vanilla_layers_stay_in_the_layout() {
         let x = batch_norm_max_pool(&norms[0], x, Activation::Relu, &pool);
         let y = ops::conv2d(next, x.clone());
         let y = batch_norm(&norms[1], y, None, Activation::Relu6);
-        y.try_append(x).unwrap()
+        y.concat(x).unwrap()
     });
 }
 
@@ -306,11 +306,11 @@ fn maps_lie_side_by_side() {
             let mut x = OctFeatures::split(image.clone(), alpha);
             for (layer, norm) in layers.iter().zip(norms) {
                 let y = norm.forward(x.clone()).relu();
-                x = x.try_append(layer.forward(y)).unwrap();
+                x = x.concat(layer.forward(y)).unwrap();
             }
             let y = last.forward(x.clone());
             let x = x.avg_pool2().avg_pool2();
-            y.avg_pool2().try_append(x).unwrap()
+            y.avg_pool2().concat(x).unwrap()
         });
     }
 }

@@ -72,8 +72,10 @@ pub struct Layer<const D: usize> {
     pub output: Vec<usize>,
     /// Kernel elements per axis.
     pub kernel_size: [usize; D],
-    /// 1 or 2, on all axes.
+    /// 1 or 2, along [`stride_axes`](Self::stride_axes).
     pub stride: usize,
+    /// Along which axes the stride is taken: all, unless a video keeps its frames.
+    pub stride_axes: [bool; D],
     /// Whether stride 2 is taken by the convolutions themselves (`true`) or by average-pooling the
     /// inputs first (`false`, the paper's choice).
     pub strided: bool,
@@ -103,6 +105,7 @@ impl<const D: usize> Layer<D> {
             output: output.into(),
             kernel_size,
             stride: 1,
+            stride_axes: [true; D],
             strided: false,
             padding: Padding::Same,
             dilation: [1; D],
@@ -122,6 +125,11 @@ impl<const D: usize> Layer<D> {
     /// Whether the inputs are average-pooled before everything else, to take stride 2.
     pub fn pools(&self) -> bool {
         self.stride == 2 && !self.strided
+    }
+
+    /// The stride per axis.
+    pub fn strides(&self) -> [usize; D] {
+        self.stride_axes.map(|a| if a { self.stride } else { 1 })
     }
 
     /// What the kernel spans per axis: `dilation · (kernel_size − 1) + 1`.

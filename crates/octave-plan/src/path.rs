@@ -10,16 +10,17 @@ pub struct Path {
     pub from: usize,
     /// The group that it is added to.
     pub to: usize,
-    /// How often the input is average-pooled by 2 along all axes, to take the layer's stride.
+    /// How often the input is average-pooled by 2 along [`Plan::stride_axes_of`] it, to take the
+    /// layer's stride.
     pub pool: usize,
     /// How often it is then brought down by 2 along the octave axes, as the layer's
     /// [`Downsample`] says.
     pub down: usize,
-    /// Stride of the convolution along all axes.
+    /// Stride of the convolution along [`Plan::stride_axes_of`] the path.
     pub stride: usize,
     /// Factor on that stride along the octave axes: more than 1 for [`Downsample::Strided`].
     pub octave_stride: usize,
-    /// How often the result is upsampled by 2 along the octave axes.
+    /// How often the result is upsampled by 2 along [`Plan::up_axes`] of the path.
     pub up: usize,
     /// Output channels that it computes, within each group of the vanilla kernel.
     pub rows: Range<usize>,
@@ -65,6 +66,12 @@ impl<const D: usize> Plan<D> {
         Self { layer, paths }
     }
 
+    /// The same plan without the paths between groups that are more than one octave apart.
+    pub fn between_neighbours(mut self) -> Self {
+        self.paths.retain(|path| path.from.abs_diff(path.to) <= 1);
+        self
+    }
+
     /// The path from one group to another, if it exists.
     pub fn path(&self, from: usize, to: usize) -> Option<&Path> {
         self.paths
@@ -82,20 +89,52 @@ impl<const D: usize> Plan<D> {
         (0..level).fold(size, |size, _| half_size(size, self.octave_axes))
     }
 
+    /// The axes along which a path takes the layer's stride itself. One that goes up has a
+    /// resolution more along the octave axes than the strided output asks for.
+    pub fn stride_axes_of(&self, path: &Path) -> [bool; D] {
+        own_stride_axes(&self.layer, path.from, path.to)
+    }
+
+    /// How often a path's result is upsampled by 2, per axis.
+    fn ups(&self, path: &Path) -> [usize; D] {
+        let octaves = path.from.saturating_sub(path.to);
+        core::array::from_fn(|a| match self.octave_axes[a] {
+            true => octaves.saturating_sub(usize::from(self.strides()[a] == 2)),
+            false => 0,
+        })
+    }
+
+    /// The axes that step `step` of a path's upsampling doubles, counted from 0: all octave axes,
+    /// unless the stride spared some of them a step.
+    pub fn up_axes(&self, path: &Path, step: usize) -> [bool; D] {
+        self.ups(path).map(|ups| step < ups)
+    }
+
+    /// The size of a path's result after `steps` steps of upsampling, where the full resolution of
+    /// the output is `output`.
+    pub fn up_size(&self, path: &Path, output: [usize; D], steps: usize) -> [usize; D] {
+        let ups = self.ups(path);
+        core::array::from_fn(|a| self.level_size(output, path.to + ups[a].saturating_sub(steps))[a])
+    }
+
     /// The size of the map that a path's convolution reads, pooled, where the full resolution of
     /// the input is `size`.
     pub fn read_size(&self, path: &Path, size: [usize; D]) -> [usize; D] {
         let pooled = (0..path.pool).fold(self.level_size(size, path.from), |size, _| {
-            half_size(size, [true; D])
+            half_size(size, self.stride_axes_of(path))
         });
         (0..path.down).fold(pooled, |size, _| half_size(size, self.octave_axes))
     }
 
     /// Stride of a path's convolution per axis.
     pub fn stride_of(&self, path: &Path) -> [usize; D] {
-        core::array::from_fn(|a| match self.octave_axes[a] {
-            true => path.stride * path.octave_stride,
-            false => path.stride,
+        let own = self.stride_axes_of(path);
+        core::array::from_fn(|a| {
+            let stride = if own[a] { path.stride } else { 1 };
+            match self.octave_axes[a] {
+                true => stride * path.octave_stride,
+                false => stride,
+            }
         })
     }
 
@@ -120,17 +159,18 @@ impl<const D: usize> Plan<D> {
     /// The full resolution of the output where that of the input is `size`: `⌈size / stride⌉`,
     /// except where a single path has a padding that does not keep sizes.
     pub fn output_size(&self, size: [usize; D]) -> [usize; D] {
-        let aligned = size.map(|s| s.div_ceil(self.stride));
+        let strides = self.strides();
+        let aligned = core::array::from_fn(|a| size[a].div_ceil(strides[a]));
         let [path] = &self.paths[..] else {
             return aligned;
         };
         let conv = self.conv_size(path, size);
-        let below = path.to + path.up;
-        if self.level_size(aligned, below) == conv {
+        if self.up_size(path, aligned, 0) == conv {
             return aligned;
         }
+        let ups = self.ups(path);
         core::array::from_fn(|a| match self.octave_axes[a] {
-            true => conv[a] << below,
+            true => conv[a] << (path.to + ups[a]),
             false => conv[a],
         })
     }
@@ -162,15 +202,24 @@ impl<const D: usize> Plan<D> {
     }
 }
 
+/// The axes along which a path takes the layer's stride itself.
+fn own_stride_axes<const D: usize>(layer: &Layer<D>, from: usize, to: usize) -> [bool; D] {
+    core::array::from_fn(|a| layer.stride_axes[a] && !(to < from && layer.octave_axes[a]))
+}
+
 /// Going from group `from` to group `to` means going down `to − from` octaves, and one more where
 /// stride 2 is taken by pooling; what is negative goes up.
 fn path<const D: usize>(layer: &Layer<D>, from: usize, to: usize) -> Path {
     let (pools, strides) = (layer.pools(), layer.stride == 2);
+    let takes_stride = own_stride_axes(layer, from, to).contains(&true);
     let down = to.saturating_sub(from);
     let strided_down = layer.downsample == Downsample::Strided;
-    // A path that goes up already has one resolution more than the strided output asks for.
-    let up = (from.saturating_sub(to)).saturating_sub(usize::from(strides));
-    let strides_itself = strides && layer.strided && to >= from;
+    // A path that goes up already has one resolution more than the strided output asks for, unless
+    // the stride leaves out an octave axis.
+    let mut octave_axes = (0..D).filter(|&a| layer.octave_axes[a]);
+    let spared = strides && octave_axes.all(|a| layer.stride_axes[a]);
+    let up = (from.saturating_sub(to)).saturating_sub(usize::from(spared));
+    let strides_itself = strides && layer.strided && takes_stride;
     let depthwise = layer.is_depthwise();
     let groups = if depthwise { 1 } else { layer.groups };
     let span = |channels: &[usize], level: usize| {
@@ -180,7 +229,7 @@ fn path<const D: usize>(layer: &Layer<D>, from: usize, to: usize) -> Path {
     Path {
         from,
         to,
-        pool: usize::from(pools && to >= from),
+        pool: usize::from(pools && takes_stride),
         down: if strided_down { 0 } else { down },
         stride: if strides_itself { 2 } else { 1 },
         octave_stride: if strided_down { 1 << down } else { 1 },

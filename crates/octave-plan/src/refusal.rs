@@ -84,6 +84,12 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
+/// Whether the stride is taken along one of two axes only.
+fn strides_apart(plan: &Plan<2>) -> bool {
+    let [rows, columns] = plan.strides();
+    rows != columns
+}
+
 impl Plan<2> {
     /// The padding at the top and at the left of each path's convolution, if fused kernels compute
     /// the layer: sums of convolutions whose inputs are average-pooled and whose results are
@@ -103,6 +109,9 @@ impl Plan<2> {
             return Err(Refusal::Stride {
                 stride: self.stride,
             });
+        }
+        if strides_apart(self) {
+            return Err(Refusal::Stride { stride: 1 });
         }
         let any = |of: fn(&Path) -> bool| self.paths.iter().any(of);
         if any(|path| path.to > path.from) && self.downsample != Downsample::Average {

@@ -107,6 +107,45 @@ fn a_layer_has_both_passes_and_what_theory_says() {
 }
 
 #[test]
+fn layers_of_every_kind_are_measured_beside_the_vanilla_one() {
+    for kind in [
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "transpose1d",
+        "transpose2d",
+        "transpose3d",
+    ] {
+        let line = format!(
+            "layer --kind {kind} --channels 8,16 --size 6 --frames 2 --stride 2 --batch 2 --runs 3 \
+             --device flex --shares 0.5,0.5 --shares 0.5,0.25,0.25"
+        );
+        let result = bench(&format!("{line} --json")).json();
+        assert_eq!(
+            (&result["kind"], &result["batch"]),
+            (&kind.into(), &2.into())
+        );
+        let rows = result["rows"].as_array().unwrap();
+        let shares: Vec<_> = rows.iter().map(|row| row["shares"].to_string()).collect();
+        let three = ["[1.0]", "[0.5,0.5]", "[0.5,0.25,0.25]"];
+        assert_eq!(shares, [three, three].concat());
+        let macs = |i: usize| rows[i]["macs"].as_u64().unwrap();
+        assert!(macs(0) > macs(1) && macs(1) > macs(2), "{result}");
+        assert_eq!(
+            (&rows[2]["pass"], &rows[3]["pass"]),
+            (&"forward".into(), &"backward".into())
+        );
+        let table = bench(&line).good().stdout;
+        for part in [kind, "0.5,0.25,0.25", "speed-up", "3 rounds"] {
+            assert!(table.contains(part), "{table}");
+        }
+    }
+    bench("layer --shares 0.5,0.4").error(2, &["their sum must be 1"]);
+    bench("layer --shares half").error(2, &["use numbers whose sum is 1"]);
+    bench("layer --kind conv1d --rows engine").error(1, &["--rows does not go with"]);
+}
+
+#[test]
 fn without_json_there_is_a_table_with_ratios() {
     let line = TINY_NET.replace("--json", "--rows burn-conv2d,engine");
     let text = bench(&format!("infer {line}")).good().stdout;

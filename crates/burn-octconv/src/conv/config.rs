@@ -122,7 +122,7 @@ impl OctConv2dConfig {
     pub fn plan(&self) -> Result<Plan<2>, OctConvError> {
         self.check_sizes()?;
         self.check_magnitudes()?;
-        self.check_initializer()?;
+        check_initializer(&self.initializer, self.bias)?;
         let input = ChannelSplit::named(self.channels[0], self.alpha_in, "alpha_in")?;
         let output = ChannelSplit::named(self.channels[1], self.alpha_out, "alpha_out")?;
         if !self.is_depthwise() {
@@ -192,51 +192,6 @@ impl OctConv2dConfig {
         Ok(())
     }
 
-    /// Refuses what Burn's initialisation would panic on, and that only when the weights are
-    /// first read.
-    fn check_initializer(&self) -> Result<(), OctConvError> {
-        let reason = match self.initializer {
-            Initializer::Constant { .. } | Initializer::Ones | Initializer::Zeros => return Ok(()),
-            Initializer::Uniform { min, max } => {
-                let (min, max) = (min as f32, max as f32);
-                if min < max && (max - min).is_finite() {
-                    return Ok(());
-                }
-                "min must be less than max, and both finite in f32"
-            }
-            Initializer::Normal { mean, std } => {
-                if (mean as f32).is_finite() && (std as f32).is_finite() && std >= 0.0 {
-                    return Ok(());
-                }
-                "mean and std must be finite in f32, and std not negative"
-            }
-            // Burn draws between two f32, which must differ. Whatever the fan, they do for gains of
-            // this range.
-            Initializer::KaimingUniform { gain, .. } | Initializer::XavierUniform { gain } => {
-                if (1e-30..=1e30).contains(&gain) {
-                    return Ok(());
-                }
-                "the gain must lie between 1e-30 and 1e30"
-            }
-            Initializer::KaimingNormal { gain, .. } | Initializer::XavierNormal { gain } => {
-                if (0.0..=1e30).contains(&gain) {
-                    return Ok(());
-                }
-                "the gain must lie between 0 and 1e30"
-            }
-            Initializer::Orthogonal { .. } => {
-                if !self.bias {
-                    return Ok(());
-                }
-                "only matrices can be orthogonal: use with_bias(false)"
-            }
-        };
-        Err(OctConvError::Initializer {
-            initializer: format!("{:?}", self.initializer),
-            reason,
-        })
-    }
-
     fn check_groups(&self, input: ChannelSplit, output: ChannelSplit) -> Result<(), OctConvError> {
         let counts = [input.high, input.low, output.high, output.low];
         if counts.iter().all(|c| c.is_multiple_of(self.groups)) {
@@ -301,4 +256,49 @@ impl OctConv2dConfig {
             )
         }
     }
+}
+
+/// Refuses what Burn's initialisation would panic on, and that only when the weights are
+/// first read.
+pub(crate) fn check_initializer(initializer: &Initializer, bias: bool) -> Result<(), OctConvError> {
+    let reason = match *initializer {
+        Initializer::Constant { .. } | Initializer::Ones | Initializer::Zeros => return Ok(()),
+        Initializer::Uniform { min, max } => {
+            let (min, max) = (min as f32, max as f32);
+            if min < max && (max - min).is_finite() {
+                return Ok(());
+            }
+            "min must be less than max, and both finite in f32"
+        }
+        Initializer::Normal { mean, std } => {
+            if (mean as f32).is_finite() && (std as f32).is_finite() && std >= 0.0 {
+                return Ok(());
+            }
+            "mean and std must be finite in f32, and std not negative"
+        }
+        // Burn draws between two f32, which must differ. Whatever the fan, they do for gains of
+        // this range.
+        Initializer::KaimingUniform { gain, .. } | Initializer::XavierUniform { gain } => {
+            if (1e-30..=1e30).contains(&gain) {
+                return Ok(());
+            }
+            "the gain must lie between 1e-30 and 1e30"
+        }
+        Initializer::KaimingNormal { gain, .. } | Initializer::XavierNormal { gain } => {
+            if (0.0..=1e30).contains(&gain) {
+                return Ok(());
+            }
+            "the gain must lie between 0 and 1e30"
+        }
+        Initializer::Orthogonal { .. } => {
+            if !bias {
+                return Ok(());
+            }
+            "only matrices can be orthogonal: use with_bias(false)"
+        }
+    };
+    Err(OctConvError::Initializer {
+        initializer: format!("{:?}", initializer),
+        reason,
+    })
 }

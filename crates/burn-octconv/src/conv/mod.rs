@@ -4,6 +4,7 @@ mod fold;
 mod layer;
 
 pub use config::OctConv2dConfig;
+pub(crate) use config::check_initializer;
 #[cfg(feature = "flex")]
 pub(crate) use fold::Statistics;
 pub use fold::fold_batch_norm;

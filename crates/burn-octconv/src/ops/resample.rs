@@ -63,7 +63,7 @@ pub fn upsample_bilinear(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
 /// Linear interpolation to twice the length along `dim`. Output 2i lies a quarter of a pixel
 /// before input i, output 2i + 1 a quarter behind it. Written with slices, since Burn has no
 /// backward for bilinear interpolation.
-fn double_linear(x: Tensor<4>, dim: usize) -> Tensor<4> {
+pub(crate) fn double_linear(x: Tensor<4>, dim: usize) -> Tensor<4> {
     let dims: [usize; 4] = x.dims();
     let last = dims[dim] - 1;
     let slice = |start: usize, length: usize| x.clone().narrow(dim, start, length);

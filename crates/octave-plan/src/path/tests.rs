@@ -254,3 +254,84 @@ fn multiply_adds_follow_the_formula() {
         assert_eq!(macs as f64, relative * (8 * 8 * 9 * 16 * 16) as f64);
     }
 }
+
+/// Every path reaches the size of its group, whichever axes are halved and strided.
+#[test]
+fn axes_of_octaves_and_strides_are_free() {
+    let masks = [[true, true], [true, false], [false, true]];
+    let methods = [Downsample::Average, Downsample::Strided];
+    for (octave_axes, stride_axes) in masks.iter().flat_map(|o| masks.iter().map(move |s| (o, s))) {
+        for (strided, downsample) in [false, true].into_iter().zip(methods) {
+            let layer = Layer {
+                stride: 2,
+                strided,
+                downsample,
+                octave_axes: *octave_axes,
+                stride_axes: *stride_axes,
+                ..Layer::new([4, 2, 2], [3, 3, 2], [3, 3])
+            };
+            let plan = Plan::new(layer, Exchange::Both);
+            for size in [[1, 1], [5, 7], [8, 13]] {
+                let output = plan.output_size(size);
+                let strides = plan.strides();
+                assert_eq!(output, [0, 1].map(|a: usize| size[a].div_ceil(strides[a])));
+                for path in &plan.paths {
+                    assert_eq!(plan.conv_size(path, size), plan.up_size(path, output, 0));
+                    let reached = plan.up_size(path, output, path.up);
+                    assert_eq!(reached, plan.level_size(output, path.to), "{path:?}");
+                    assert_eq!(plan.up_axes(path, path.up), [false; 2]);
+                }
+            }
+        }
+    }
+}
+
+/// A video: time is neither halved nor strided. Then the rule of two axes holds for the other two.
+#[test]
+fn a_stride_along_the_octave_axes_needs_no_upsampling() {
+    let layer = Layer {
+        stride: 2,
+        octave_axes: [false, true, true],
+        stride_axes: [false, true, true],
+        ..Layer::new([4, 4], [4, 4], [3, 3, 3])
+    };
+    let plan = Plan::new(layer, Exchange::Both);
+    let up = plan.path(1, 0).unwrap();
+    assert_eq!((up.pool, up.up), (0, 0));
+    assert_eq!(plan.output_size([5, 7, 9]), [5, 4, 5]);
+    let down = plan.path(0, 1).unwrap();
+    assert_eq!(plan.read_size(down, [5, 7, 9]), [5, 2, 3]);
+}
+
+/// Time is strided, but not halved by octaves: the path that goes up pools it.
+#[test]
+fn a_stride_along_another_axis_is_taken_by_every_path() {
+    let layer = Layer {
+        stride: 2,
+        octave_axes: [false, true],
+        ..Layer::new([4, 4], [4, 4], [3, 3])
+    };
+    let plan = Plan::new(layer.clone(), Exchange::Both);
+    let up = plan.path(1, 0).unwrap();
+    assert_eq!((up.pool, up.up), (1, 0));
+    assert_eq!(plan.stride_axes_of(up), [true, false]);
+    assert_eq!(plan.read_size(up, [6, 8]), [3, 4]);
+    let strided = Layer {
+        strided: true,
+        ..layer
+    };
+    let strided = Plan::new(strided, Exchange::Both);
+    assert_eq!(strided.stride_of(strided.path(1, 0).unwrap()), [2, 1]);
+}
+
+#[test]
+fn neighbours_are_one_octave_apart() {
+    let plan = Plan::new(Layer::new([2; 3], [2; 3], [1]), Exchange::Both);
+    let ends = |plan: &Plan<1>| -> Vec<_> {
+        let ends = plan.paths.iter().map(|path| (path.from, path.to));
+        ends.collect()
+    };
+    assert_eq!(ends(&plan).len(), 9);
+    let near = [(0, 0), (1, 0), (0, 1), (1, 1), (2, 1), (1, 2), (2, 2)];
+    assert_eq!(ends(&plan.between_neighbours()), near);
+}

@@ -74,3 +74,11 @@ fn what_has_no_kernel_says_why() {
     let one_axis = |l: &mut Layer<2>| l.octave_axes = [true, false];
     assert_eq!(padding(ALL, one_axis), Err(Refusal::Frequencies));
 }
+
+#[test]
+fn a_stride_along_one_axis_has_no_kernel() {
+    let one = |l: &mut Layer<2>| (l.stride, l.stride_axes) = (2, [false, true]);
+    assert_eq!(padding(ALL, one), Err(Refusal::Stride { stride: 1 }));
+    let none = |l: &mut Layer<2>| l.stride_axes = [false, true];
+    assert_eq!(padding(ALL, none), Ok([1, 2]));
+}

@@ -124,7 +124,7 @@ impl DenseLayer {
         let x = self.conv1.forward(x);
         let x = normalize_with(&self.norm2, x, None, Activation::Relu);
         let x = self.conv2.forward(x);
-        input.try_append(x).unwrap_or_else(|e| panic!("{e}"))
+        input.concat(x).unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// Folds the norm between the convolutions into the first; the one that reads the input stays.

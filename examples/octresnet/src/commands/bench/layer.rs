@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::{
     RunArgs,
+    kind::{self, Kind, Layers},
     report::{Comparison, Row},
     sides::{self, Form, Side, sides},
     timing::{Contender, interleave, timed},
@@ -22,10 +23,15 @@ use super::{
 #[command(after_help = "\
   octresnet bench layer --channels 64,64 --size 56 --batch 8
   octresnet bench layer --channels 1024,256 --kernel 1 --size 14 --alpha 0,0.125,0.25,0.5
+  octresnet bench layer --kind conv1d --size 4096 --kernel 9 --shares 0.5,0.5 --shares 0.5,0.25,0.25
+  octresnet bench layer --kind transpose2d --stride 2
 
 speed-up is the median of burn-conv2d over that of the row, theory the same for multiply-adds.
 --json prints {\"device\",\"isa\",\"batch\",\"size\",\"rows\":[{\"name\",\"alpha\",\"pass\",\"median_ms\",\"min_ms\",\"max_ms\",\"macs\"}]};
-pass is forward or backward, macs the multiply-adds of the batch, which go twice into backward.")]
+pass is forward or backward, macs the multiply-adds of the batch, which go twice into backward.
+With --kind or --shares there is a row for the shares 1, which is Burn's own layer, and one for each
+of --shares (or of --alpha), as the device computes it; --json prints
+{\"device\",\"kind\",\"batch\",\"size\",\"rows\":[{\"shares\",\"pass\",\"median_ms\",\"min_ms\",\"max_ms\",\"macs\"}]}.")]
 pub(super) struct LayerArgs {
     /// Channels in and out, of both frequencies together
     #[arg(long, value_name = "IN,OUT", default_value = "128,128", value_parser = channels)]
@@ -39,6 +45,15 @@ pub(super) struct LayerArgs {
     /// Height and width of the input's full resolution in pixels
     #[arg(long, value_name = "PIXELS", default_value_t = 28, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     size: u32,
+    /// Layers of another rank, or transposed [default: conv2d in two frequencies]
+    #[arg(long, value_name = "KIND")]
+    kind: Option<Kind>,
+    /// Shares of channels by frequency, from the full resolution down; again for another row
+    #[arg(long, value_name = "A,B[,C..]", conflicts_with = "alpha", value_parser = shares)]
+    shares: Vec<Shares>,
+    /// Frames of the videos of conv3d and transpose3d
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    frames: u32,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -46,6 +61,22 @@ pub(super) struct LayerArgs {
 pub(super) fn run(arguments: &LayerArgs) -> anyhow::Result<()> {
     let run = &arguments.run;
     let (device, name) = run.open()?;
+    if arguments.kind.is_some() || !arguments.shares.is_empty() {
+        if !run.rows.is_empty() {
+            anyhow::bail!(
+                "--rows does not go with --kind and --shares, which have rows of their own"
+            );
+        }
+        let device = device.autodiff();
+        let layers = arguments.layers();
+        return kind::run(
+            &layers,
+            &run.batch,
+            (&device, &name),
+            run.timing(),
+            run.json,
+        );
+    }
     let sides = sides(&run.rows, &run.alpha, &device)?;
     let device = device.autodiff();
     let vanilla = arguments.macs(0.0)?;
@@ -80,7 +111,32 @@ pub(super) fn run(arguments: &LayerArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Shares of channels by frequency.
+#[derive(Debug, Clone)]
+struct Shares(Vec<f64>);
+
 impl LayerArgs {
+    /// The layers of `--kind` and `--shares`.
+    fn layers(&self) -> Layers {
+        let of_alpha = |&alpha: &f64| match alpha {
+            0.0 => vec![1.0],
+            alpha => vec![1.0 - alpha, alpha],
+        };
+        let shares = match &self.shares[..] {
+            [] => self.run.alpha.iter().map(of_alpha).collect(),
+            given => given.iter().map(|shares| shares.0.clone()).collect(),
+        };
+        Layers {
+            kind: self.kind.unwrap_or(Kind::Conv2d),
+            shares,
+            channels: self.channels,
+            kernel: self.kernel as usize,
+            stride: self.stride as usize,
+            size: self.size as usize,
+            frames: self.frames as usize,
+        }
+    }
+
     fn padding(&self) -> PaddingConfig2d {
         // `Same` would pad a strided convolution at the end only.
         let (begin, end) = ((self.kernel as usize - 1) / 2, self.kernel as usize / 2);
@@ -160,4 +216,11 @@ fn channels(text: &str) -> Result<[usize; 2], String> {
         Ok(&[input, output]) if input > 0 && output > 0 => Ok([input, output]),
         _ => Err("use two numbers, in and out, such as 64,128".into()),
     }
+}
+
+fn shares(text: &str) -> Result<Shares, String> {
+    let numbers: Result<Vec<f64>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+    let numbers = numbers.map_err(|_| "use numbers whose sum is 1, such as 0.5,0.25,0.25")?;
+    burn_octconv::split_channels(1, &numbers).map_err(|e| e.to_string())?;
+    Ok(Shares(numbers))
 }

@@ -3,6 +3,7 @@
 
 mod data;
 mod infer;
+mod kind;
 mod layer;
 mod memory;
 mod report;
