@@ -61,9 +61,14 @@ impl<const D: usize> View<D> {
         let strides = plan.strides();
         let mut strides = axes.into_iter().flatten().map(|a| strides[a]);
         let alike = strides.all(|stride| stride == plan.stride);
+        // The engine gives back no gradient of a group that it does not read.
+        let mut levels = (0..plan.input.len()).filter(|&level| plan.input[level] > 0);
+        let all_read = levels.all(|level| plan.paths.iter().any(|path| path.from == level));
         // Frames become channels, which groups share out.
         let channels = D < 3 || plan.groups == 1;
-        if !(halved && kept && two && alike && channels) || (D == 3 && !plan.keeps_size()) {
+        if !(halved && kept && two && alike && channels && all_read)
+            || (D == 3 && !plan.keeps_size())
+        {
             return None;
         }
         let time = match D {
