@@ -8,7 +8,7 @@ mod nd_case;
 mod support;
 
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
-use burn_octconv::{MapTensor, OctMaps, Scale};
+use burn_octconv::{MapTensor, OctMaps, Scale, ops};
 use nd::Array;
 use nd_case::{Case, Layers, Line, Plane, Volume, compare_conv, compare_transpose, tensor};
 use support::case::Errors;
@@ -98,6 +98,15 @@ fn flex_equals_the_reference_in_f32() {
     let device = Device::flex().autodiff();
     let options = TensorCreationOptions::from(&device);
     sweeps("flex", &Device::flex(), &options, 400, SINGLE);
+}
+
+/// Without the engine, which has some of the layers in f32.
+#[test]
+fn the_composed_form_on_flex_equals_the_reference() {
+    let device = Device::flex().autodiff();
+    let options = TensorCreationOptions::from(&device);
+    let run = || sweeps("flex, composed", &Device::flex(), &options, 400, SINGLE);
+    ops::without_engine(run);
 }
 
 #[cfg(feature = "ndarray")]

@@ -7,6 +7,8 @@ use burn::{
 };
 use octave_plan::Plan;
 
+#[cfg(feature = "flex")]
+use super::engine;
 use super::{MapTensor, MapsError, OctMaps, composed, split::trimmed};
 
 /// Octave convolution over `D` axes and any number of frequencies, on tensors of rank `R = D + 2`.
@@ -203,6 +205,10 @@ impl<const D: usize, const R: usize> OctConvNd<D, R> {
         let input = input.into();
         self.check(&input).unwrap_or_else(|e| panic!("{e}"));
         let (kernels, biases) = values(&self.kernels, &self.biases);
+        #[cfg(feature = "flex")]
+        if let Some(output) = engine::convolve(&self.plan, &input, &kernels, &biases) {
+            return output;
+        }
         composed::convolve(&self.plan, &input, &kernels, &biases)
     }
 }

@@ -8,6 +8,8 @@ mod composed;
 mod config;
 mod convert;
 mod cost;
+#[cfg(feature = "flex")]
+mod engine;
 mod error;
 mod features;
 mod layer;
