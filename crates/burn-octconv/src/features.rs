@@ -337,6 +337,7 @@ impl OctFeatures {
     /// Both, if none is in that layout, they do not fit each other, or a block of channels would
     /// hold some of both.
     #[cfg(feature = "flex")]
+    #[expect(clippy::result_large_err, reason = "the maps are given back")]
     pub(crate) fn beside(self, other: Self) -> Result<Self, [Self; 2]> {
         let fits = (self.images(), self.size) == (other.images(), other.size)
             && (self.is_blocked() || other.is_blocked())

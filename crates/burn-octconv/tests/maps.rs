@@ -145,9 +145,15 @@ fn two_groups_over_two_axes_are_the_layer_of_two_frequencies_bit_for_bit() {
             let expected = ops::composed::octconv2d(x.clone(), kernels, &layer.plan);
             let actual = ops::without_engine(|| any.forward(x.clone()));
             same(actual.try_into().unwrap(), expected);
-            // And by the engine, where both use it.
-            let expected = layer.forward(x.clone());
-            same(any.forward(x).try_into().unwrap(), expected);
+            // With the engine within rounding: it computes groups of `OctConv2d` only.
+            let (high, low) = layer.forward(x.clone()).into_parts();
+            let actual = OctFeatures::try_from(any.forward(x)).unwrap();
+            let (actual_high, actual_low) = actual.into_parts();
+            for (actual, expected) in [(actual_high, high), (actual_low, low)] {
+                assert_eq!(actual.is_some(), expected.is_some());
+                let close = |(a, b): (Tensor<4>, Tensor<4>)| a.all_close(b, Some(1e-4), Some(1e-5));
+                assert!(actual.zip(expected).is_none_or(close));
+            }
         }
     }
 }

@@ -260,7 +260,7 @@ impl Blocked {
 
     /// Notes a norm with its running statistics.
     pub(crate) fn normalize(self, norms: [Option<&BatchNorm>; 2]) -> Self {
-        let norm = norms.map(|norm| norm.map(Statistics::new));
+        let norm = Box::new(norms.map(|norm| norm.map(Statistics::new)));
         self.then(Work::takes_norm, |work| work.operation.normalize(norm))
     }
 

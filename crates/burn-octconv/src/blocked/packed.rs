@@ -148,7 +148,7 @@ impl LayerOrigin {
         let biases = [&kernels.bias_high, &kernels.bias_low];
         let weights = weights.into_iter().flatten().map(Identity::new);
         let biases = biases.into_iter().flatten().map(Identity::new);
-        let norms = || layer.norm.iter().flatten().flatten();
+        let norms = || layer.norm.iter().flat_map(|norm| norm.iter().flatten());
         let states = norms().flat_map(|norm| &norm.tensors).map(Identity::new);
         Self {
             plan: layer.plan.clone(),

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The norms of both groups, by level.
-pub(super) type Norm = [Option<Statistics>; 2];
+pub(super) type Norm = Box<[Option<Statistics>; 2]>;
 
 /// A feature map that is not computed yet.
 pub(super) struct Work {
