@@ -110,6 +110,23 @@ impl MapTensor<3> for Tensor<5> {
         bias: Option<Tensor<1>>,
         options: ConvTransposeOptions<3>,
     ) -> Self {
-        conv_transpose3d(self, kernel, bias, options)
+        // Burn's GPU kernel (0.22.1) reads nothing where the stride is longer than the kernel: zeros
+        // make the kernel longer, and what they add to the end is cut off.
+        let [_, _, sizes @ ..] = kernel.dims();
+        let missing: [usize; 3] = core::array::from_fn(|a| {
+            let taps = options.stride[a].div_ceil(options.dilation[a]);
+            taps.saturating_sub(sizes[a])
+        });
+        if missing == [0; 3] {
+            return conv_transpose3d(self, kernel, bias, options);
+        }
+        let padding = missing.map(|taps| (0, taps));
+        let kernel = kernel.pad(padding, PadMode::Constant(0.0));
+        let dilation = options.dilation;
+        let y = conv_transpose3d(self, kernel, bias, options);
+        (0..3).fold(y, |y, a| {
+            let kept = y.dims()[2 + a] - missing[a] * dilation[a];
+            y.narrow(2 + a, 0, kept)
+        })
     }
 }
