@@ -330,6 +330,14 @@ impl OctFeatures {
             .unwrap_or_else(|e| panic!("{e}"))
     }
 
+    /// Whether one of two maps is in the layout of an engine, and the other can be brought there.
+    #[cfg(feature = "flex")]
+    fn meets_blocked(&self, other: &Self) -> bool {
+        (self.is_blocked() || other.is_blocked())
+            && eligibility::joins(self)
+            && eligibility::joins(other)
+    }
+
     /// The channels of two maps side by side in the layout of an engine.
     ///
     /// # Errors
@@ -339,11 +347,8 @@ impl OctFeatures {
     #[cfg(feature = "flex")]
     #[expect(clippy::result_large_err, reason = "the maps are given back")]
     pub(crate) fn beside(self, other: Self) -> Result<Self, [Self; 2]> {
-        let fits = (self.images(), self.size) == (other.images(), other.size)
-            && (self.is_blocked() || other.is_blocked())
-            && eligibility::joins(&self)
-            && eligibility::joins(&other);
-        if !fits {
+        let same = (self.images(), self.size) == (other.images(), other.size);
+        if !same || !self.meets_blocked(&other) {
             return Err([self, other]);
         }
         let size = self.size;
@@ -397,10 +402,7 @@ impl core::ops::Add for OctFeatures {
     fn add(self, other: Self) -> Self {
         self.check_same(&other).unwrap_or_else(|e| panic!("{e}"));
         #[cfg(feature = "flex")]
-        if (self.is_blocked() || other.is_blocked())
-            && eligibility::joins(&self)
-            && eligibility::joins(&other)
-        {
+        if self.meets_blocked(&other) {
             let size = self.size;
             return Self::from_blocked(self.blocked().add(other.blocked()), size);
         }

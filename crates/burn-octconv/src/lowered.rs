@@ -16,7 +16,8 @@ use crate::{
 /// Scale and shift of every channel.
 pub(crate) type ScaleShift = [Vec<f32>; 2];
 
-/// A norm with its running statistics as a scale and a shift.
+/// A norm with its running statistics as a scale and a shift. It is computed here, not by tensors, since
+/// a norm that is not part of a convolution needs it at every call.
 pub(crate) fn scale_shift(norm: &Statistics) -> Result<ScaleShift, Refusal> {
     let [gamma, beta, mean, variance] = &norm.tensors;
     let (gamma, beta) = (values(gamma.clone())?, values(beta.clone())?);

@@ -27,10 +27,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use burn::{
-    nn::BatchNorm,
-    tensor::{DType, Device, Tensor, TensorData},
-};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use octave_engine::{BLOCK, BlockedMap, Isa, conv::Activation, pool::global_average, to_nchw};
 use octave_plan::Plan;
 
@@ -38,12 +35,7 @@ use self::{
     map::Maps,
     work::{Conv, First, Layer, Operation, Work},
 };
-use crate::{
-    OctFeatures,
-    conv::Statistics,
-    features::half,
-    ops::{OctKernels, eligibility},
-};
+use crate::{OctFeatures, conv::Statistics, features::half, ops::OctKernels};
 
 /// Operations that are noted one behind the other, at most: the chain is walked, and dropped, link
 /// by link.
@@ -247,20 +239,9 @@ impl Blocked {
         self.then(Work::takes_residual, |work| work.residual = Some(other))
     }
 
-    /// Whether a norm, with its running statistics, can be noted.
-    pub(crate) fn takes_norm(norms: [Option<&BatchNorm>; 2]) -> bool {
-        let fits = |norm: &BatchNorm| {
-            let norm = Statistics::new(norm);
-            norm.tensors
-                .iter()
-                .all(|x| eligibility::untracked(x).is_ok())
-        };
-        norms.into_iter().flatten().all(fits)
-    }
-
-    /// Notes a norm with its running statistics.
-    pub(crate) fn normalize(self, norms: [Option<&BatchNorm>; 2]) -> Self {
-        let norm = Box::new(norms.map(|norm| norm.map(Statistics::new)));
+    /// Notes the norms of both groups.
+    pub(crate) fn normalize(self, norms: [Option<Statistics>; 2]) -> Self {
+        let norm = Box::new(norms);
         self.then(Work::takes_norm, |work| work.operation.normalize(norm))
     }
 
@@ -273,13 +254,11 @@ impl Blocked {
     /// Notes 3×3 max pooling with stride 2 and padding 1.
     pub(crate) fn max_pool3(mut self) -> Self {
         let shape = self.halved();
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            let work = inner.work.get_mut().unwrap_or_else(PoisonError::into_inner);
-            let work = work.as_mut().and_then(Arc::get_mut);
-            if work.is_some_and(Work::join_max_pool) {
-                inner.shape = shape;
-                return self;
-            }
+        if self.unshared_work().is_some_and(Work::join_max_pool)
+            && let Some(inner) = Arc::get_mut(&mut self.0)
+        {
+            inner.shape = shape;
+            return self;
         }
         Self::noted(shape, Operation::MaxPool(self))
     }

@@ -10,7 +10,7 @@ use octave_engine::{
         Activation, Coarse, Depthwise, DepthwiseWeights, Output, Product, Source, Stem,
         StemWeights, depthwise, run,
     },
-    pool::max_pool3,
+    pool::{average_pool2, max_pool3},
 };
 use octave_plan::Refusal;
 
@@ -53,6 +53,17 @@ impl Target {
         let map = self.map.get_or_insert_with(|| Lent::new(self.dims, 0));
         (map, self.pooled.as_mut())
     }
+
+    /// Averages the map, after a kernel that does not do so itself.
+    fn pool(&mut self) {
+        if let (map, Some(pooled)) = self.map() {
+            average_pool2(Isa::best(), map, pooled);
+        }
+    }
+
+    fn into_map(self) -> Map {
+        Map::new(self.dims, [self.map, self.pooled])
+    }
 }
 
 /// By level; none where there are no channels.
@@ -67,37 +78,37 @@ impl Work {
     /// Computes the groups of shapes `dims`, in the forms that others need. Everything that is read
     /// must have been computed.
     pub(super) fn run(&self, dims: [[usize; 4]; 2], needs: &[Needs; 2]) -> [Option<Map>; 2] {
+        let pad = |level: usize| needs[level][0].unwrap_or(0);
         match &self.operation {
-            Operation::Plain(groups) => {
-                let pads = needs.map(|needs| needs[0].unwrap_or(0));
-                let groups = groups.each_ref().map(Option::as_ref);
-                let [high, low] = groups;
-                return [(high, pads[0]), (low, pads[1])]
-                    .map(|(x, pad)| Some(Map::from_tensor(x?.clone(), pad)));
-            }
+            Operation::Plain(groups) => [0, 1].map(|level| {
+                let x = groups[level].clone()?;
+                Some(Map::from_tensor(x, pad(level)))
+            }),
             Operation::Half(map) => {
                 let maps = map.maps();
-                let [high, low] = [0, 1].map(|level: usize| {
-                    let pad = needs[level][0].unwrap_or(0);
-                    Some(Map::half_of(maps[level].as_ref()?, pad))
-                });
-                return [high, low];
+                [0, 1].map(|level| Some(Map::half_of(maps[level].as_ref()?, pad(level))))
             }
-            _ => {}
+            operation => {
+                let target = |level: usize| {
+                    let dims = dims[level];
+                    (dims[1] > 0).then(|| Target::new(dims, &needs[level]))
+                };
+                let mut targets = [0, 1].map(target);
+                self.write(operation, &mut targets);
+                targets.map(|target| Some(target?.into_map()))
+            }
         }
-        let target =
-            |level: usize| (dims[level][1] > 0).then(|| Target::new(dims[level], &needs[level]));
-        let mut targets = [0, 1].map(target);
-        match &self.operation {
-            Operation::Plain(_) | Operation::Half(_) => {}
-            Operation::First(first) => first.run(self.activation, &mut targets),
-            Operation::Conv(convs) => self.convolve(convs, &mut targets),
-            Operation::Pass(parts, norm) => self.pass(parts, norm.as_ref(), &mut targets),
-            Operation::Scale(map, gates) => self.scale(map, gates, &mut targets),
-            Operation::MaxPool(map) => max_pool(&map.maps(), &mut targets),
+    }
+
+    fn write(&self, operation: &Operation, targets: &mut Targets) {
+        match operation {
+            Operation::First(first) => first.run(self.activation, targets),
+            Operation::Conv(convs) => self.convolve(convs, targets),
+            Operation::Pass(parts, norm) => self.pass(parts, norm.as_ref(), targets),
+            Operation::Scale(map, gates) => self.scale(map, gates, targets),
+            Operation::MaxPool(map) => max_pool(&map.maps(), targets),
+            Operation::Plain(_) | Operation::Half(_) => unreachable!("maps that are not written"),
         }
-        targets
-            .map(|target| target.map(|target| Map::new(target.dims, [target.map, target.pooled])))
     }
 
     fn residual(&self, level: usize) -> Option<Arc<Lent>> {
@@ -265,8 +276,7 @@ impl First {
                 max_pool: self.max_pool,
             };
             stem.run(Isa::best(), target.map().0);
-            // Its kernel does not pool the result.
-            target.pooled = None;
+            target.pool();
         }
     }
 }
@@ -275,7 +285,7 @@ fn max_pool(maps: &Maps, targets: &mut Targets) {
     for (map, target) in maps.iter().zip(targets) {
         if let (Some(map), Some(target)) = (map, target) {
             max_pool3(Isa::best(), &map.get(0, 0), target.map().0);
-            target.pooled = None;
+            target.pool();
         }
     }
 }

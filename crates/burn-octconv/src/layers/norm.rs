@@ -11,7 +11,7 @@ use burn::{
 };
 
 #[cfg(feature = "flex")]
-use crate::ops::norm::{can_note, note};
+use crate::ops::norm::{note, noted};
 use crate::{
     ChannelSplit, FeatureError, OctConvError, OctFeatures,
     ops::norm::{Activation, activate, normalize},
@@ -162,7 +162,7 @@ impl<M: ChannelNorm> OctNorm<M> {
         let size = input.size();
         #[cfg(feature = "flex")]
         if let Some(norms) = self.batch_norms()
-            && can_note(norms, &input)
+            && let Some(norms) = noted(norms, &input)
         {
             return note(norms, input, residual, activation);
         }
@@ -324,6 +324,38 @@ impl OctBatchNormConfig {
     }
 }
 
+/// The norm of `channels` features of a vanilla one, from `start` on.
+pub(crate) fn cut_batch_norm(norm: &BatchNorm, start: usize, channels: usize) -> BatchNorm {
+    // Detached, since a slice of a tracked parameter is no leaf of the graph.
+    let cut = |x: Tensor<1>| x.narrow(0, start, channels).detach();
+    BatchNorm {
+        gamma: Param::from_tensor(cut(norm.gamma.val())),
+        beta: Param::from_tensor(cut(norm.beta.val())),
+        training: norm.training.clone(),
+        running_mean: RunningState::new(cut(norm.running_mean.value_sync())),
+        running_var: RunningState::new(cut(norm.running_var.value_sync())),
+        momentum: norm.momentum,
+        epsilon: norm.epsilon,
+    }
+}
+
+/// The vanilla norm of which `parts` are the parts, in their order.
+pub(crate) fn glue_batch_norms(parts: &[&BatchNorm]) -> BatchNorm {
+    let first = *parts.first().expect("a norm has at least one group");
+    let glue = |value: fn(&BatchNorm) -> Tensor<1>| {
+        Tensor::cat(parts.iter().map(|part| value(part)).collect(), 0).detach()
+    };
+    BatchNorm {
+        gamma: Param::from_tensor(glue(|norm| norm.gamma.val())),
+        beta: Param::from_tensor(glue(|norm| norm.beta.val())),
+        training: first.training.clone(),
+        running_mean: RunningState::new(glue(|norm| norm.running_mean.value_sync())),
+        running_var: RunningState::new(glue(|norm| norm.running_var.value_sync())),
+        momentum: first.momentum,
+        epsilon: first.epsilon,
+    }
+}
+
 impl OctBatchNorm {
     /// Cuts a vanilla batch norm: its last `⌊alpha · features⌋` features become those of the low
     /// group, as [`OctConv2d::from_conv2d`](crate::OctConv2d::from_conv2d) cuts the channels of an
@@ -336,17 +368,7 @@ impl OctBatchNorm {
         let split = split_features(norm.gamma.dims()[0], alpha)?;
         let mut start = 0;
         Ok(OctNorm::from_split(split, |channels| {
-            // Detached, since a slice of a tracked parameter is no leaf of the graph.
-            let cut = |x: Tensor<1>| x.narrow(0, start, channels).detach();
-            let part = BatchNorm {
-                gamma: Param::from_tensor(cut(norm.gamma.val())),
-                beta: Param::from_tensor(cut(norm.beta.val())),
-                training: norm.training.clone(),
-                running_mean: RunningState::new(cut(norm.running_mean.value_sync())),
-                running_var: RunningState::new(cut(norm.running_var.value_sync())),
-                momentum: norm.momentum,
-                epsilon: norm.epsilon,
-            };
+            let part = cut_batch_norm(norm, start, channels);
             start += channels;
             part
         }))
@@ -356,18 +378,6 @@ impl OctBatchNorm {
     /// [`OctBatchNorm::from_batch_norm`], exact to the bit.
     pub fn to_batch_norm(&self) -> BatchNorm {
         let parts: Vec<&BatchNorm> = [&self.high, &self.low].into_iter().flatten().collect();
-        let first = *parts.first().expect("a norm has at least one group");
-        let glue = |value: fn(&BatchNorm) -> Tensor<1>| {
-            Tensor::cat(parts.iter().map(|part| value(part)).collect(), 0).detach()
-        };
-        BatchNorm {
-            gamma: Param::from_tensor(glue(|norm| norm.gamma.val())),
-            beta: Param::from_tensor(glue(|norm| norm.beta.val())),
-            training: first.training.clone(),
-            running_mean: RunningState::new(glue(|norm| norm.running_mean.value_sync())),
-            running_var: RunningState::new(glue(|norm| norm.running_var.value_sync())),
-            momentum: first.momentum,
-            epsilon: first.epsilon,
-        }
+        glue_batch_norms(&parts)
     }
 }

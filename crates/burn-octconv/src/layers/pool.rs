@@ -6,8 +6,6 @@ use burn::{
     tensor::{Tensor, module::adaptive_avg_pool2d},
 };
 
-#[cfg(feature = "flex")]
-use crate::blocked::Blocked;
 use crate::{OctFeatures, features::half, ops::resample};
 
 impl OctFeatures {
@@ -19,14 +17,11 @@ impl OctFeatures {
     /// - full resolution `[height, width]` becomes `[⌈height / 2⌉, ⌈width / 2⌉]`
     pub fn avg_pool2(self) -> Self {
         #[cfg(feature = "flex")]
-        let self_or_pooled = {
+        if self.is_blocked() {
             let size = half(self.size());
-            let pooled = self.into_blocked().map(Blocked::avg_pool2);
-            pooled.map(|map| Self::from_blocked(map, size))
-        };
-        #[cfg(not(feature = "flex"))]
-        let self_or_pooled: Result<Self, Self> = Err(self);
-        self_or_pooled.unwrap_or_else(|plain| plain.pool([2, 2], resample::avg_pool))
+            return Self::from_blocked(self.blocked().avg_pool2(), size);
+        }
+        self.pool([2, 2], resample::avg_pool)
     }
 
     /// 2×2 max pooling with stride 2 of both groups, over the pixels that exist.

@@ -5,19 +5,22 @@ use alloc::vec::Vec;
 
 use burn::{
     config::Config,
-    module::{Module, Param, RunningState},
+    module::Module,
     nn::{
         BatchNorm, BatchNormConfig, Linear, LinearConfig,
         norm::{Normalization, NormalizationConfig},
     },
-    tensor::{Device, Tensor, activation},
+    tensor::{Device, activation},
 };
 
 use super::{
     MapsError, OctMaps,
     split::{split_channels, trimmed},
 };
-use crate::{ChannelNorm, OctActivation, OctConvError, OctDropout};
+use crate::{
+    ChannelNorm, OctActivation, OctConvError, OctDropout,
+    layers::{cut_batch_norm, glue_batch_norms},
+};
 
 impl OctActivation {
     /// Applies the activation to every group; shapes do not change.
@@ -220,17 +223,7 @@ impl OctMapsBatchNorm {
         let channels = split("num_features", norm.gamma.dims()[0], shares)?;
         let mut start = 0;
         let groups = each(&channels, |channels| {
-            // Detached, since a slice of a tracked parameter is no leaf of the graph.
-            let cut = |x: Tensor<1>| x.narrow(0, start, channels).detach();
-            let part = BatchNorm {
-                gamma: Param::from_tensor(cut(norm.gamma.val())),
-                beta: Param::from_tensor(cut(norm.beta.val())),
-                training: norm.training.clone(),
-                running_mean: RunningState::new(cut(norm.running_mean.value_sync())),
-                running_var: RunningState::new(cut(norm.running_var.value_sync())),
-                momentum: norm.momentum,
-                epsilon: norm.epsilon,
-            };
+            let part = cut_batch_norm(norm, start, channels);
             start += channels;
             part
         });
@@ -241,19 +234,7 @@ impl OctMapsBatchNorm {
     /// [`OctMapsNorm::from_batch_norm`], exact to the bit.
     pub fn to_batch_norm(&self) -> BatchNorm {
         let parts: Vec<&BatchNorm> = self.groups.iter().flatten().collect();
-        let first = *parts.first().expect("a norm has at least one group");
-        let glue = |value: fn(&BatchNorm) -> Tensor<1>| {
-            Tensor::cat(parts.iter().map(|part| value(part)).collect(), 0).detach()
-        };
-        BatchNorm {
-            gamma: Param::from_tensor(glue(|norm| norm.gamma.val())),
-            beta: Param::from_tensor(glue(|norm| norm.beta.val())),
-            training: first.training.clone(),
-            running_mean: RunningState::new(glue(|norm| norm.running_mean.value_sync())),
-            running_var: RunningState::new(glue(|norm| norm.running_var.value_sync())),
-            momentum: first.momentum,
-            epsilon: first.epsilon,
-        }
+        glue_batch_norms(&parts)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     eligibility,
 };
 #[cfg(feature = "flex")]
-use crate::blocked::Blocked;
+use crate::conv::Statistics;
 #[cfg(feature = "flex")]
 use burn::{backend::Dispatch, tensor::Device};
 
@@ -50,29 +50,37 @@ pub fn batch_norm(
 ) -> OctFeatures {
     let x = x.into();
     #[cfg(feature = "flex")]
-    if can_note([Some(norm), None], &x) {
-        return note([Some(norm), None], x, residual, activation);
+    if let Some(norms) = noted([Some(norm), None], &x) {
+        return note(norms, x, residual, activation);
     }
     let residual = residual.map(OctFeatures::into_high);
     normalize(norm, x.into_high(), residual, activation).into()
 }
 
-/// Whether a norm can be left to be computed with the map that it reads.
+/// The running statistics of norms that can be left to be computed with the map that they read.
 #[cfg(feature = "flex")]
-pub(crate) fn can_note(norms: [Option<&BatchNorm>; 2], x: &OctFeatures) -> bool {
-    let groups = norms.iter().zip(x.channels());
-    x.is_blocked()
-        && Blocked::takes_norm(norms)
-        && groups.into_iter().all(|(norm, channels)| match norm {
-            Some(norm) => norm.gamma.dims() == [channels],
-            None => channels == 0,
-        })
+pub(crate) fn noted(
+    norms: [Option<&BatchNorm>; 2],
+    x: &OctFeatures,
+) -> Option<[Option<Statistics>; 2]> {
+    if !x.is_blocked() {
+        return None;
+    }
+    let norms = norms.map(|norm| norm.map(Statistics::new));
+    let fits = |(norm, channels): (&Option<Statistics>, usize)| match norm {
+        Some(Statistics { tensors, .. }) => {
+            let reads = |x: &Tensor<1>| eligibility::untracked(x).is_ok();
+            tensors[0].dims() == [channels] && tensors.iter().all(reads)
+        }
+        None => channels == 0,
+    };
+    norms.iter().zip(x.channels()).all(fits).then_some(norms)
 }
 
 /// Leaves `activation(norm(x) + residual)` to be computed with the map.
 #[cfg(feature = "flex")]
 pub(crate) fn note(
-    norms: [Option<&BatchNorm>; 2],
+    norms: [Option<Statistics>; 2],
     x: OctFeatures,
     residual: Option<OctFeatures>,
     activation: Activation,
