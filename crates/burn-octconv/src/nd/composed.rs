@@ -60,10 +60,12 @@ fn pooled_axes<const D: usize>(plan: &Plan<D>, path: &Path) -> [bool; D] {
     }
 }
 
-/// The paths into a group, its own first: that carries the bias, since upsampling keeps constants.
-fn own_first<const D: usize>(plan: &Plan<D>, to: usize) -> Vec<usize> {
-    let into = (0..plan.paths.len()).filter(|&i| plan.paths[i].to == to);
-    let (own, others): (Vec<_>, Vec<_>) = into.partition(|&i| plan.paths[i].from == to);
+/// The paths that end in a group, at the `end` that is meant, the group's own first: that carries the
+/// bias, since upsampling keeps constants.
+fn own_first<const D: usize>(plan: &Plan<D>, group: usize, end: fn(&Path) -> usize) -> Vec<usize> {
+    let into = (0..plan.paths.len()).filter(|&i| end(&plan.paths[i]) == group);
+    let own = |&i: &usize| plan.paths[i].from == plan.paths[i].to;
+    let (own, others): (Vec<_>, Vec<_>) = into.partition(own);
     [own, others].concat()
 }
 
@@ -98,7 +100,7 @@ where
     };
     let mut group = |to: usize| {
         let mut bias = biases.get(to).cloned().flatten();
-        let paths = own_first(plan, to).into_iter();
+        let paths = own_first(plan, to, |path| path.to).into_iter();
         let parts = paths.map(|i| convolve(&plan.paths[i], kernels[i].clone(), bias.take()));
         parts.reduce(|sum, y| sum + y)
     };
@@ -120,11 +122,9 @@ where
 {
     let mut made = Made(Vec::new());
     let mut group = |to: usize| {
-        // The path that goes back into its own group first, as forward.
-        let paths = (0..plan.paths.len()).filter(|&i| plan.paths[i].from == to);
-        let (own, others): (Vec<_>, Vec<_>) = paths.partition(|&i| plan.paths[i].to == to);
         let mut bias = biases.get(to).cloned().flatten();
-        let parts = own.into_iter().chain(others).map(|i| {
+        let paths = own_first(plan, to, |path| path.from).into_iter();
+        let parts = paths.map(|i| {
             let path = &plan.paths[i];
             let x = summed(&mut made, input, plan, path, scale);
             // Spreading over windows does not keep constants.

@@ -14,7 +14,7 @@ use octave_plan::{Padding, Plan};
 
 use super::{
     MultiOctConv2d, MultiOctConv2dConfig, OctConv1d, OctConv1dConfig, OctConv3d, OctConv3dConfig,
-    OctConvNd, OctConvTransposeNd,
+    OctConvNd, OctConvTransposeNd, layer::Parameters,
 };
 use crate::OctConvError;
 
@@ -37,7 +37,7 @@ fn vanilla_dims<const D: usize, const R: usize>(plan: &Plan<D>) -> [usize; R] {
 }
 
 /// The kernel of each path, cut from a vanilla one.
-fn cut<const D: usize, const R: usize>(
+fn cut_kernel<const D: usize, const R: usize>(
     plan: &Plan<D>,
     weight: Tensor<R>,
 ) -> Result<Vec<Param<Tensor<R>>>, OctConvError> {
@@ -67,7 +67,10 @@ fn cut<const D: usize, const R: usize>(
 }
 
 /// The vanilla kernel of which `kernels` are the parts; paths that do not exist become zeros.
-fn glue<const D: usize, const R: usize>(plan: &Plan<D>, kernels: &[Param<Tensor<R>>]) -> Tensor<R> {
+fn glue_kernels<const D: usize, const R: usize>(
+    plan: &Plan<D>,
+    kernels: &[Param<Tensor<R>>],
+) -> Tensor<R> {
     let (groups, taps) = (kernel_groups(plan), plan.kernel_size.iter().product());
     let device = kernels[0].device();
     let dtype = kernels[0].val().dtype();
@@ -136,6 +139,32 @@ fn check_bias(counts: &[usize], bias: Option<&Tensor<1>>) -> Result<(), OctConvE
     }
 }
 
+/// The parameters of a layer of this plan with a bias for each of `biased` channels, cut from vanilla
+/// ones.
+fn cut<const D: usize, const R: usize>(
+    plan: &Plan<D>,
+    biased: &[usize],
+    weight: Tensor<R>,
+    bias: Option<Tensor<1>>,
+) -> Result<Parameters<R>, OctConvError> {
+    check_bias(biased, bias.as_ref())?;
+    let biases = bias.map(|bias| cut_bias(biased, kernel_groups(plan), bias));
+    Ok(Parameters {
+        kernels: cut_kernel(plan, weight)?,
+        biases: biases.unwrap_or_default(),
+    })
+}
+
+/// The vanilla kernel and bias of which a layer's are the parts.
+fn glue<const D: usize, const R: usize>(
+    plan: &Plan<D>,
+    kernels: &[Param<Tensor<R>>],
+    biases: &[Option<Param<Tensor<1>>>],
+) -> (Tensor<R>, Option<Tensor<1>>) {
+    let bias = glue_bias(kernel_groups(plan), biases);
+    (glue_kernels(plan, kernels), bias)
+}
+
 impl<const D: usize, const R: usize> OctConvNd<D, R> {
     /// The layer with the weights of a vanilla one, cut in pieces. The channels of each group follow
     /// each other; in a grouped convolution each of its groups keeps channels of all frequencies.
@@ -153,23 +182,19 @@ impl<const D: usize, const R: usize> OctConvNd<D, R> {
         weight: Tensor<R>,
         bias: Option<Tensor<1>>,
     ) -> Result<Self, OctConvError> {
-        check_bias(&self.plan.output, bias.as_ref())?;
-        let kernels = cut(&self.plan, weight)?;
-        let groups = kernel_groups(&self.plan);
-        let biases = bias.map(|bias| cut_bias(&self.plan.output, groups, bias));
+        let Parameters { kernels, biases } = cut(&self.plan, &self.plan.output, weight, bias)?;
+        let plan = self.plan;
         Ok(Self {
             kernels,
-            biases: biases.unwrap_or_default(),
-            plan: self.plan,
+            biases,
+            plan,
         })
     }
 
     /// Kernel and bias of the vanilla convolution of which the layer's are the parts: the inverse of
     /// [`with_vanilla`](Self::with_vanilla), exact to the bit. Paths that do not exist become zeros.
     pub fn to_vanilla(&self) -> (Tensor<R>, Option<Tensor<1>>) {
-        let groups = kernel_groups(&self.plan);
-        let bias = glue_bias(groups, &self.biases);
-        (glue(&self.plan, &self.kernels), bias)
+        glue(&self.plan, &self.kernels, &self.biases)
     }
 }
 
@@ -190,13 +215,10 @@ impl<const D: usize, const R: usize> OctConvTransposeNd<D, R> {
         weight: Tensor<R>,
         bias: Option<Tensor<1>>,
     ) -> Result<Self, OctConvError> {
-        check_bias(&self.plan.input, bias.as_ref())?;
-        let kernels = cut(&self.plan, weight)?;
-        let groups = kernel_groups(&self.plan);
-        let biases = bias.map(|bias| cut_bias(&self.plan.input, groups, bias));
+        let Parameters { kernels, biases } = cut(&self.plan, &self.plan.input, weight, bias)?;
         Ok(Self {
             kernels,
-            biases: biases.unwrap_or_default(),
+            biases,
             ..self
         })
     }
@@ -204,9 +226,7 @@ impl<const D: usize, const R: usize> OctConvTransposeNd<D, R> {
     /// Kernel and bias of the vanilla layer of which the layer's are the parts: the inverse of
     /// [`with_vanilla`](Self::with_vanilla), exact to the bit. Paths that do not exist become zeros.
     pub fn to_vanilla(&self) -> (Tensor<R>, Option<Tensor<1>>) {
-        let groups = kernel_groups(&self.plan);
-        let bias = glue_bias(groups, &self.biases);
-        (glue(&self.plan, &self.kernels), bias)
+        glue(&self.plan, &self.kernels, &self.biases)
     }
 }
 
