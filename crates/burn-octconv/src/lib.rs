@@ -166,8 +166,9 @@
 //!   else (other backends, groups in training, other types, the ablations) is composed from Burn's
 //!   primitive operations, which pay for pooling, upsampling and summing in memory traffic; on small
 //!   maps that can cost more than the arithmetic it saves. Measure on your device.
-//! - The engine has two frequencies over two axes. [`OctConv1d`], [`OctConv3d`], [`MultiOctConv2d`] and
-//!   the transposed layers are composed everywhere.
+//! - The engine has two frequencies over two axes, and computes [`OctConv1d`], [`OctConv3d`] and
+//!   [`MultiOctConv2d`] where they can be seen so. More frequencies and the transposed layers are composed
+//!   everywhere.
 //! - [`OctFeatures`] is checked where it is made, by a [`FeatureError`] that names both shapes.
 //!   `init` and `forward` panic with the text of the error, as Burn's layers do;
 //!   [`OctConv2dConfig::try_init`] and [`OctConv2d::check`] return it.

@@ -40,8 +40,8 @@ use super::{
 ///
 /// The paper has no transposed layer, and the adjoint is the only one that follows from its
 /// convolution. Its paths have different scales, since S sums four pixels and U quarters one;
-/// [`Scale::Mean`] averages and repeats instead, which trains more easily. An output of odd size cannot be told from one that is a pixel larger:
-/// [`forward_to`](Self::forward_to) takes the size.
+/// [`Scale::Mean`] averages and repeats instead, which trains more easily. An output of odd size cannot
+/// be told from one that is a pixel larger: [`forward_to`](Self::forward_to) takes the size.
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct OctConvTransposeNd<const D: usize, const R: usize> {

@@ -14,8 +14,8 @@ use crate::{
 /// Measures every step of a network on the CPU engine, in inference.
 ///
 /// A step is what runs together, such as the two output groups of an octave layer. Linear layers are
-/// Burn's and no steps. The efficiency of a step is its
-/// share of the peak: of the multiply-adds that all threads do in registers alone, measured here.
+/// Burn's and no steps. The efficiency of a step is its share of the peak: of the multiply-adds that all
+/// threads do in registers alone, measured here.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet bench steps
