@@ -8,10 +8,9 @@ use std::{
 use octave_engine::parallel::team;
 
 use super::{
-    Blocked, Inner,
-    map::Needs,
+    map::{Maps, Needs},
     steps::step,
-    work::{AS_IT_IS, Work},
+    work::{AS_IT_IS, Blocked, Inner, Work},
 };
 
 /// A map that is to be computed.
@@ -21,11 +20,21 @@ struct Node {
     needs: [Needs; 2],
 }
 
+impl Blocked {
+    /// The groups, computed.
+    pub(super) fn compute(&self) -> Maps {
+        if self.0.work().is_some() {
+            compute(self);
+        }
+        self.maps()
+    }
+}
+
 /// Computes a map, and the maps that it depends on. Each is freed as soon as nobody refers to it.
 ///
 /// Nothing is locked meanwhile: a worker that waits may run other tasks, which want the same maps.
 /// At worst both compute them.
-pub(super) fn compute(root: &Blocked) {
+fn compute(root: &Blocked) {
     let mut nodes = order(root);
     add_needs(&mut nodes);
     let alone = nodes.len() == 1;

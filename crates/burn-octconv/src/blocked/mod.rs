@@ -22,53 +22,22 @@ mod work;
 pub use packed::PackedKernels;
 pub use steps::{StepTime, timed};
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use octave_engine::{BLOCK, BlockedMap, Isa, conv::Activation, pool::global_average, to_nchw};
 use octave_plan::Plan;
 
+pub(crate) use self::work::Blocked;
 use self::{
-    map::Maps,
-    work::{Conv, First, Layer, Operation, Work},
+    packed::Layer,
+    work::{Conv, First, Inner, Operation, Shape, Work},
 };
 use crate::{OctFeatures, conv::Statistics, features::half, ops::OctKernels};
 
 /// Operations that are noted one behind the other, at most: the chain is walked, and dropped, link
 /// by link.
 const LONGEST: usize = 256;
-
-/// A feature map in the engine's layout, computed or noted. Clones share it.
-#[derive(Clone)]
-pub(crate) struct Blocked(Arc<Inner>);
-
-#[derive(Clone)]
-struct Shape {
-    device: Device,
-    images: usize,
-    channels: [usize; 2],
-    size: [usize; 2],
-}
-
-struct Inner {
-    shape: Shape,
-    /// What is noted; gone when it is computed.
-    work: Mutex<Option<Arc<Work>>>,
-    /// Operations of the longest chain that ends here, as far as noted when this was.
-    links: usize,
-    maps: OnceLock<Maps>,
-    plain: OnceLock<[Option<Tensor<4>>; 2]>,
-}
-
-impl fmt::Debug for Blocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dims = self.dims();
-        f.debug_tuple("Blocked").field(&dims).finish()
-    }
-}
 
 /// Notes the convolution of a feature map that an engine computes.
 pub(crate) fn octconv2d(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) -> Blocked {
@@ -92,12 +61,6 @@ pub(crate) fn first(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) 
     };
     let first = First::new(features.into_high(), Layer::new(plan, kernels));
     Blocked::noted(shape, Operation::First(Box::new(first)))
-}
-
-impl Inner {
-    fn work(&self) -> MutexGuard<'_, Option<Arc<Work>>> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Blocked {
@@ -136,46 +99,6 @@ impl Blocked {
         Self::noted(shape, Operation::Plain(groups))
     }
 
-    /// `[n, c, h, w]` of both groups.
-    pub(crate) fn dims(&self) -> [[usize; 4]; 2] {
-        let shape = &self.0.shape;
-        let sizes = [shape.size, half(shape.size)];
-        [0, 1].map(|level| {
-            let [h, w] = sizes[level];
-            [shape.images, shape.channels[level], h, w]
-        })
-    }
-
-    /// Full resolution.
-    fn size(&self) -> [usize; 2] {
-        self.0.shape.size
-    }
-
-    pub(crate) fn device(&self) -> Device {
-        self.0.shape.device.clone()
-    }
-
-    /// The groups, computed.
-    fn compute(&self) -> Maps {
-        if self.0.work().is_some() {
-            graph::compute(self);
-        }
-        self.maps()
-    }
-
-    /// The groups, of which is known that they are computed.
-    fn maps(&self) -> Maps {
-        let maps = self.0.maps.get();
-        maps.expect("what is not noted is computed").clone()
-    }
-
-    /// Keeps the groups, and forgets the work.
-    fn computed(&self, maps: Maps) {
-        let _ = self.0.maps.set(maps);
-        let work = self.0.work().take();
-        drop(work);
-    }
-
     /// Both groups as plain tensors.
     pub(crate) fn plain(&self) -> &[Option<Tensor<4>>; 2] {
         if let Some(plain) = self.0.plain.get() {
@@ -199,19 +122,6 @@ impl Blocked {
         }
         add(self.unshared_work().expect("what was noted just now"));
         self
-    }
-
-    fn unshared_work(&mut self) -> Option<&mut Work> {
-        let work = &mut Arc::get_mut(&mut self.0)?.work;
-        let work = work.get_mut().unwrap_or_else(PoisonError::into_inner);
-        Arc::get_mut(work.as_mut()?)
-    }
-
-    /// The maps that lie side by side in this one, which is one if it is computed.
-    fn parts(&self) -> Vec<Self> {
-        let work = self.0.work();
-        let parts = work.as_ref().and_then(|work| work.only_parts());
-        parts.map_or_else(|| vec![self.clone()], <[Self]>::to_vec)
     }
 
     /// Notes an activation.

@@ -9,11 +9,43 @@ use burn::tensor::{Bytes, Tensor};
 use octave_engine::conv::{DepthwiseWeights, StemWeights};
 use octave_plan::{Path, Plan, Refusal};
 
-use super::work::Layer;
 use crate::{
+    conv::Statistics,
     lowered::{self, Group, ScaleShift, Sum, add_terms, scale_shift},
     ops::{OctKernels, flex::flex_tensor},
 };
+
+/// The norms of both groups, by level.
+pub(super) type Norm = Box<[Option<Statistics>; 2]>;
+
+/// A convolution and the norm behind it.
+pub(super) struct Layer {
+    pub(super) plan: Plan<2>,
+    pub(super) kernels: OctKernels,
+    pub(super) norm: Option<Norm>,
+}
+
+impl Layer {
+    pub(super) fn new(plan: &Plan<2>, kernels: OctKernels) -> Self {
+        Self {
+            plan: plan.clone(),
+            kernels,
+            norm: None,
+        }
+    }
+
+    /// Where its packed kernels are kept.
+    pub(super) fn packed(&self) -> &PackedKernels {
+        &self.kernels.packed
+    }
+
+    /// The padding at the top and at the left.
+    pub(super) fn padding(&self) -> [usize; 2] {
+        let padding = self.plan.fused_padding();
+        // Whether the engine has kernels for the layer was asked when the work was noted.
+        padding.unwrap_or_else(|e| panic!("the engine cannot compute {e}"))
+    }
+}
 
 /// What a product reads.
 pub(super) struct Reading {

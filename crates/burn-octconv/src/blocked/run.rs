@@ -15,11 +15,10 @@ use octave_engine::{
 use octave_plan::Refusal;
 
 use super::{
-    Blocked,
     map::{Map, Maps, Needs},
     memory::Lent,
-    packed::{Packed, Reading},
-    work::{Conv, First, Norm, Operation, Work},
+    packed::{Norm, Packed, Reading},
+    work::{Blocked, Conv, First, Operation, Work},
 };
 use crate::{
     lowered::{Sum, scale_shift, values},

@@ -8,7 +8,10 @@ use std::{
 use octave_engine::apart;
 use octave_plan::{Path, Plan};
 
-use super::work::{Conv, First, Layer, Operation, Work};
+use super::{
+    packed::Layer,
+    work::{Conv, First, Operation, Work},
+};
 
 /// One operation of a network, with the norm, the sum, the activation and the pooling that are
 /// computed in the same pass.

@@ -7,18 +7,102 @@
 //! is one pass of the engine: the norm of an operation is in its packed kernels, the rest is done
 //! where a result is stored. So is the pooling for the next layer.
 
-use burn::tensor::Tensor;
-use octave_engine::conv::Activation;
-use octave_plan::{Path, Plan};
-
-use super::{Blocked, map::Needs, packed::PackedKernels};
-use crate::{
-    conv::Statistics,
-    ops::{OctKernels, resample},
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-/// The norms of both groups, by level.
-pub(super) type Norm = Box<[Option<Statistics>; 2]>;
+use burn::tensor::{Device, Tensor};
+use octave_engine::conv::Activation;
+use octave_plan::Path;
+
+use super::{
+    map::{Maps, Needs},
+    packed::{Layer, Norm},
+};
+use crate::{features::half, ops::resample};
+
+/// A feature map in the engine's layout, computed or noted. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Blocked(pub(super) Arc<Inner>);
+
+#[derive(Clone)]
+pub(super) struct Shape {
+    pub(super) device: Device,
+    pub(super) images: usize,
+    pub(super) channels: [usize; 2],
+    pub(super) size: [usize; 2],
+}
+
+pub(super) struct Inner {
+    pub(super) shape: Shape,
+    /// What is noted; gone when it is computed.
+    pub(super) work: Mutex<Option<Arc<Work>>>,
+    /// Operations of the longest chain that ends here, as far as noted when this was.
+    pub(super) links: usize,
+    pub(super) maps: OnceLock<Maps>,
+    pub(super) plain: OnceLock<[Option<Tensor<4>>; 2]>,
+}
+
+impl fmt::Debug for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dims = self.dims();
+        f.debug_tuple("Blocked").field(&dims).finish()
+    }
+}
+
+impl Inner {
+    pub(super) fn work(&self) -> MutexGuard<'_, Option<Arc<Work>>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Blocked {
+    /// `[n, c, h, w]` of both groups.
+    pub(crate) fn dims(&self) -> [[usize; 4]; 2] {
+        let shape = &self.0.shape;
+        let sizes = [shape.size, half(shape.size)];
+        [0, 1].map(|level| {
+            let [h, w] = sizes[level];
+            [shape.images, shape.channels[level], h, w]
+        })
+    }
+
+    /// Full resolution.
+    pub(super) fn size(&self) -> [usize; 2] {
+        self.0.shape.size
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        self.0.shape.device.clone()
+    }
+
+    /// The groups, of which is known that they are computed.
+    pub(super) fn maps(&self) -> Maps {
+        let maps = self.0.maps.get();
+        maps.expect("what is not noted is computed").clone()
+    }
+
+    /// Keeps the groups, and forgets the work.
+    pub(super) fn computed(&self, maps: Maps) {
+        let _ = self.0.maps.set(maps);
+        let work = self.0.work().take();
+        drop(work);
+    }
+
+    pub(super) fn unshared_work(&mut self) -> Option<&mut Work> {
+        let work = &mut Arc::get_mut(&mut self.0)?.work;
+        let work = work.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Arc::get_mut(work.as_mut()?)
+    }
+
+    /// The maps that lie side by side in this one, which is one if it is computed.
+    pub(super) fn parts(&self) -> Vec<Self> {
+        let work = self.0.work();
+        let parts = work.as_ref().and_then(|work| work.only_parts());
+        parts.map_or_else(|| vec![self.clone()], <[Self]>::to_vec)
+    }
+}
 
 /// A feature map that is not computed yet.
 pub(super) struct Work {
@@ -42,35 +126,6 @@ pub(super) enum Operation {
     MaxPool(Blocked),
     /// 2×2 average pooling.
     Half(Blocked),
-}
-
-/// A convolution and the norm behind it.
-pub(super) struct Layer {
-    pub(super) plan: Plan<2>,
-    pub(super) kernels: OctKernels,
-    pub(super) norm: Option<Norm>,
-}
-
-impl Layer {
-    pub(super) fn new(plan: &Plan<2>, kernels: OctKernels) -> Self {
-        Self {
-            plan: plan.clone(),
-            kernels,
-            norm: None,
-        }
-    }
-
-    /// Where its packed kernels are kept.
-    pub(super) fn packed(&self) -> &PackedKernels {
-        &self.kernels.packed
-    }
-
-    /// The padding at the top and at the left.
-    pub(super) fn padding(&self) -> [usize; 2] {
-        let padding = self.plan.fused_padding();
-        // Whether the engine has kernels for the layer was asked when the work was noted.
-        padding.unwrap_or_else(|e| panic!("the engine cannot compute {e}"))
-    }
 }
 
 pub(super) struct Conv {
