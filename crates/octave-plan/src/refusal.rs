@@ -14,8 +14,6 @@ pub enum Refusal {
     Precision,
     /// Gradients are tracked where only results are computed.
     Tracked,
-    /// A convolution in groups, in training.
-    GroupedTraining,
     /// More groups of channels than a high and a low one, or an axis that all of them share.
     Frequencies,
     /// A stride other than 1 and 2.
@@ -61,7 +59,6 @@ impl fmt::Display for Refusal {
             Self::Backend => "a backend without an engine",
             Self::Precision => "a precision other than f32",
             Self::Tracked => "tracked gradients",
-            Self::GroupedTraining => "grouped convolution in training",
             Self::Frequencies => "more than two frequencies",
             Self::Stride { stride } => return write!(f, "stride {stride}"),
             Self::Strided => "strided convolutions between several frequencies",

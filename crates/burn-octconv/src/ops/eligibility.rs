@@ -138,11 +138,6 @@ pub(super) fn geometry(
     images: usize,
     size: [usize; 2],
 ) -> Result<Geometry, Refusal> {
-    // Groups are left to the composed form: where they are narrower than a channel block, the
-    // engine multiplies zeros, which costs time and spreads a NaN to channels that never read it.
-    if plan.groups > 1 {
-        return Err(Refusal::GroupedTraining);
-    }
     let conv = OctConv::new(plan.clone(), images, size)?;
     Ok(Geometry {
         plan: conv.plan().clone(),

@@ -69,6 +69,30 @@ impl DepthwiseWeights {
             dilation,
         }
     }
+
+    /// How far each tap reads from the first one, in a map with rows of `row` floats.
+    pub(crate) fn offsets(&self, row: usize) -> Vec<usize> {
+        let [height, width] = self.size;
+        let taps = (0..height).flat_map(|y| (0..width).map(move |x| [y, x]));
+        taps.map(|[y, x]| y * self.dilation[0] * row + x * self.dilation[1] * BLOCK)
+            .collect()
+    }
+
+    /// The kernels of a block of channels, for taps at these offsets.
+    pub(crate) fn block<'a>(
+        &'a self,
+        block: usize,
+        offsets: &'a [usize],
+        stride: usize,
+    ) -> Channels<'a> {
+        Channels {
+            weights: self.data.as_slice()[block * offsets.len() * BLOCK..].as_ptr(),
+            bias: self.bias.as_slice()[block * BLOCK..].as_ptr(),
+            offsets,
+            pixel: stride * BLOCK,
+            bounds: Activation::Identity.bounds(),
+        }
+    }
 }
 
 /// One depthwise layer of a region; see [`depthwise`].
@@ -134,12 +158,7 @@ pub fn depthwise(isa: Isa, layers: Vec<Depthwise<'_>>) {
                 "shape of the pooled map"
             );
         }
-        let offsets = (0..k.size[0] * k.size[1])
-            .map(|t| {
-                let (y, x) = (t / k.size[1], t % k.size[1]);
-                y * k.dilation[0] * layer.input.row_stride() + x * k.dilation[1] * BLOCK
-            })
-            .collect();
+        let offsets = k.offsets(layer.input.row_stride());
         let chunks = oh.div_ceil(ROWS);
         jobs.extend((0..n * layer.input.blocks() * chunks).map(|j| (index, j)));
         let out = Shared(layer.output.origin_mut_ptr());
@@ -172,7 +191,6 @@ impl Prepared<'_> {
         let (i, b) = (plane / input.blocks(), plane % input.blocks());
         let [_, _, h, w] = output.dims();
         let (first, last) = (part * ROWS, ((part + 1) * ROWS).min(h));
-        let taps = self.offsets.len();
         let [top, left] = layer.padding;
         let row = input.row_stride();
         let from = input
@@ -187,19 +205,21 @@ impl Prepared<'_> {
             row: output.row_stride(),
         };
         let channels = Channels {
-            weights: weights.data.as_slice()[b * taps * BLOCK..].as_ptr(),
-            bias: weights.bias.as_slice()[b * BLOCK..].as_ptr(),
-            offsets: &self.offsets,
-            pixel: layer.stride * BLOCK,
             bounds: layer.activation.bounds(),
+            ..weights.block(b, &self.offsets, layer.stride)
         };
-        for y in first..last {
-            // SAFETY: row `y` of this plane is this job's; the input was
-            // checked to have the border that the taps reach into.
-            unsafe {
-                let from = from.wrapping_add(y * layer.stride * row);
-                depthwise_row(isa, &channels, from, to.at.add(y * to.row), w);
-            }
+        // SAFETY: these rows of this plane are this job's; the input was
+        // checked to have the border that the taps reach into.
+        unsafe {
+            let from = Rows {
+                at: from.wrapping_add(first * layer.stride * row),
+                row: layer.stride * row,
+            };
+            let to = Rows {
+                at: to.at.add(first * to.row),
+                ..to
+            };
+            depthwise_plane(isa, &channels, from, to, [last - first, w]);
         }
         if let (Some(p), Some(map)) = (self.pooled, &layer.pooled) {
             let at = i * map.image_stride() + b * map.block_stride() + first / 2 * map.row_stride();
@@ -220,7 +240,7 @@ impl Prepared<'_> {
 }
 
 /// What all rows of a channel block share.
-struct Channels<'a> {
+pub(crate) struct Channels<'a> {
     /// One block per tap.
     weights: *const f32,
     bias: *const f32,
@@ -232,31 +252,50 @@ struct Channels<'a> {
 }
 
 simd_kernel! {
-    /// One row of `w` pixels of one channel block.
+    /// Rows of pixels of one channel block; `size = [height, width]` of the result.
     ///
     /// # Safety
     ///
-    /// `from` must be readable at `offset + pixel · x` for all offsets and
-    /// x < w, the weights for one block per offset, the bias for one, and `to`
-    /// writable for w pixels.
-    unsafe fn depthwise_row(
-        channels: &Channels<'_>, from: *const f32, to: *mut f32, w: usize,
-    ) = row_with
+    /// Each row of `from` must be readable at `offset + pixel · x` for all
+    /// offsets and x < width, the weights for one block per offset, the bias
+    /// for one; `to` must be valid for its rows, which nobody else may access.
+    pub(crate) unsafe fn depthwise_plane(
+        channels: &Channels<'_>,
+        from: Rows<*const f32>,
+        to: Rows<*mut f32>,
+        size: [usize; 2],
+    ) = plane_with
+}
+
+#[inline(always)]
+unsafe fn plane_with<S: Simd>(
+    c: &Channels<'_>,
+    from: Rows<*const f32>,
+    to: Rows<*mut f32>,
+    [height, width]: [usize; 2],
+) {
+    for y in 0..height {
+        // SAFETY: contract of `depthwise_plane`.
+        unsafe {
+            let (from, to) = (from.at.wrapping_add(y * from.row), to.at.add(y * to.row));
+            row_with::<S>(c, from, to, width);
+        }
+    }
 }
 
 #[inline(always)]
 unsafe fn row_with<S: Simd>(c: &Channels<'_>, from: *const f32, to: *mut f32, w: usize) {
     for lane in (0..BLOCK).step_by(S::LANES) {
         let mut x = 0;
-        // SAFETY: contract of `depthwise_row`; lanes stay inside the pixel.
+        // SAFETY: contract of `depthwise_plane`; lanes stay inside the pixel.
         unsafe {
-            let (from, to) = (from.add(lane), to.add(lane));
+            let (from, to) = (from.wrapping_add(lane), to.add(lane));
             while x + 7 <= w {
-                strip::<S, 7>(c, lane, from.add(x * c.pixel), to.add(x * BLOCK));
+                strip::<S, 7>(c, lane, from.wrapping_add(x * c.pixel), to.add(x * BLOCK));
                 x += 7;
             }
             while x < w {
-                strip::<S, 1>(c, lane, from.add(x * c.pixel), to.add(x * BLOCK));
+                strip::<S, 1>(c, lane, from.wrapping_add(x * c.pixel), to.add(x * BLOCK));
                 x += 1;
             }
         }
@@ -271,7 +310,7 @@ unsafe fn strip<S: Simd, const Q: usize>(
     from: *const f32,
     to: *mut f32,
 ) {
-    // SAFETY: contract of `depthwise_row`.
+    // SAFETY: contract of `depthwise_plane`.
     unsafe {
         let bias = S::load(c.bias.add(lane));
         let mut acc = [bias; Q];
@@ -286,4 +325,87 @@ unsafe fn strip<S: Simd, const Q: usize>(
             S::store(to.add(q * BLOCK), S::at_most(S::at_least(*a, low), high));
         }
     }
+}
+
+simd_kernel! {
+    /// The gradients of the kernels of one channel block: for each tap the sum
+    /// of input times output gradient over all pixels of an output of
+    /// `size = [height, width]`, to `sums`, one block per offset.
+    ///
+    /// # Safety
+    ///
+    /// Each row of `from` must be readable at `offset + pixel · x` for all
+    /// offsets and x < width, each row of `dy.0` at `dy.1 · x`; `sums` must be
+    /// valid for one block per offset, which nobody else may access.
+    pub(crate) unsafe fn tap_sums(
+        from: Rows<*const f32>,
+        offsets: &[usize],
+        pixel: usize,
+        dy: (Rows<*const f32>, usize),
+        size: [usize; 2],
+        sums: *mut f32,
+    ) = tap_sums_with
+}
+
+#[inline(always)]
+unsafe fn tap_sums_with<S: Simd>(
+    from: Rows<*const f32>,
+    offsets: &[usize],
+    pixel: usize,
+    dy: (Rows<*const f32>, usize),
+    size: [usize; 2],
+    sums: *mut f32,
+) {
+    for lane in (0..BLOCK).step_by(S::LANES) {
+        let at = |rows: Rows<*const f32>| Rows {
+            at: rows.at.wrapping_add(lane),
+            ..rows
+        };
+        let (from, dy) = (at(from), (at(dy.0), dy.1));
+        let mut t = 0;
+        while t < offsets.len() {
+            let (rest, to) = (&offsets[t..], sums.wrapping_add(t * BLOCK + lane));
+            // SAFETY: contract of `tap_sums`; lanes stay inside the pixel.
+            t += unsafe {
+                match rest.len() {
+                    9.. => some_taps::<S, 9>(from, rest, pixel, dy, size, to),
+                    5.. => some_taps::<S, 5>(from, rest, pixel, dy, size, to),
+                    3.. => some_taps::<S, 3>(from, rest, pixel, dy, size, to),
+                    _ => some_taps::<S, 1>(from, rest, pixel, dy, size, to),
+                }
+            };
+        }
+    }
+}
+
+/// The first `T` taps × one vector of channels; how many taps that are.
+#[inline(always)]
+unsafe fn some_taps<S: Simd, const T: usize>(
+    from: Rows<*const f32>,
+    offsets: &[usize],
+    pixel: usize,
+    (dy, dy_pixel): (Rows<*const f32>, usize),
+    [height, width]: [usize; 2],
+    sums: *mut f32,
+) -> usize {
+    // SAFETY: contract of `tap_sums`.
+    unsafe {
+        let mut acc = [S::zero(); T];
+        for y in 0..height {
+            let mut x = from.at.wrapping_add(y * from.row);
+            let mut d = dy.at.wrapping_add(y * dy.row);
+            for _ in 0..width {
+                let gradient = S::load(d);
+                for (a, &offset) in acc.iter_mut().zip(offsets) {
+                    *a = S::mul_add(S::load(x.wrapping_add(offset)), gradient, *a);
+                }
+                x = x.wrapping_add(pixel);
+                d = d.wrapping_add(dy_pixel);
+            }
+        }
+        for (t, a) in acc.iter().enumerate() {
+            S::store(sums.add(t * BLOCK), *a);
+        }
+    }
+    T
 }

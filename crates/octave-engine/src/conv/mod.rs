@@ -25,6 +25,7 @@ mod stem;
 mod tile;
 
 pub use depthwise::{Depthwise, DepthwiseWeights, depthwise};
+pub(crate) use depthwise::{depthwise_plane, tap_sums};
 pub use pack::PackedWeights;
 pub use panel::{Kernel, SourceShape, panel_width};
 pub use run::run;

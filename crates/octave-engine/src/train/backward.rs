@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::intake::{Intake, intake};
 use super::weight_grad::{Reading, WeightGrad};
-use super::{Gradients, LEVELS, OctConv, Operands, Workspace, images_of, strided};
+use super::{Gradients, LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided};
 use crate::BLOCK;
 use crate::conv::{Coarse, Kernel, Output, Product, Source, panel_width, run_with};
 use crate::isa::Isa;
@@ -45,6 +45,10 @@ impl OctConv {
                 assert_eq!(db.len(), self.output(level)[0], "gradient of bias {level}");
                 bias_grad(dy, self.images(), db);
             }
+        }
+        if self.plan().is_depthwise() {
+            depthwise::backward(isa, self, operands, outputs, &mut to);
+            return;
         }
         let (conv, kept) = self.only(outputs.map(|dy| dy.is_some()));
         if kept.is_empty() {

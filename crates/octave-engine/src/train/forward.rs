@@ -1,7 +1,7 @@
 //! Forward pass of an octave convolution.
 
 use super::intake::{Intake, intake};
-use super::{LEVELS, OctConv, Operands, Workspace, images_of, strided};
+use super::{LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided};
 use crate::conv::{Coarse, Kernel, Output, Product, Source, panel_width, run};
 use crate::isa::Isa;
 use crate::map::BlockedMap;
@@ -25,6 +25,10 @@ impl OctConv {
         ws: &mut Workspace,
     ) {
         self.check(operands);
+        if self.plan().is_depthwise() {
+            depthwise::forward(isa, self, operands, outputs);
+            return;
+        }
         if strided::is_stem(self) {
             let y = outputs[0].take().expect("a high output");
             strided::stem_forward(isa, self, operands, y, &mut ws.stem);

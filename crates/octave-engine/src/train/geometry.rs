@@ -212,7 +212,10 @@ fn check_factors(plan: &Plan<2>, size: [usize; 2]) -> Result<(), Refusal> {
     {
         return Err(Refusal::TooLarge);
     }
-    let divides = plan.groups > 0 && channels.clone().all(|c| c.is_multiple_of(plan.groups));
+    let divides = match plan.is_depthwise() {
+        true => plan.input == plan.output,
+        false => plan.groups > 0 && channels.clone().all(|c| c.is_multiple_of(plan.groups)),
+    };
     if divides { Ok(()) } else { Err(Refusal::Shape) }
 }
 

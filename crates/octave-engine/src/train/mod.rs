@@ -17,6 +17,7 @@
 //! pixels (adjoint of the pooling), each as often as the plan says.
 
 mod backward;
+mod depthwise;
 mod forward;
 mod geometry;
 mod intake;

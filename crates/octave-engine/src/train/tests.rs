@@ -107,8 +107,43 @@ proptest! {
             images, size: [h, w], c_in, c_out, kernel: [k, k], stride, strided: false,
             padding: [half * dilation; 2], dilation: [dilation; 2], groups,
         };
-        // One filter per channel: then there are other paths.
-        prop_assume!(!conv.plan().is_depthwise());
+        // One filter per channel: see below.
+        prop_assume!(!conv.depthwise());
+        check(&conv, seed).map_err(|e| TestCaseError::fail(format!("{conv:?}: {e}")))?;
+    }
+
+    #[test]
+    fn depthwise_layers_match_plain_loops(
+        (images, h, w) in (1usize..4, 1usize..24, 1usize..34),
+        (high, low) in (0usize..40, 0usize..40),
+        (half, dilation, stride) in ((0usize..4, 0usize..3), 1usize..3, 1usize..3),
+        seed in any::<u64>(),
+    ) {
+        prop_assume!(high + low > 1);
+        let half = [half.0, half.1];
+        let conv = Case {
+            images, size: [h, w], c_in: [high, low], c_out: [high, low],
+            kernel: half.map(|half| 2 * half + 1), stride, strided: false,
+            padding: half.map(|half| half * dilation), dilation: [dilation; 2], groups: high + low,
+        };
+        check(&conv, seed).map_err(|e| TestCaseError::fail(format!("{conv:?}: {e}")))?;
+    }
+
+    #[test]
+    fn vanilla_depthwise_layers_match_plain_loops(
+        (images, h, w) in (1usize..4, 1usize..24, 1usize..34),
+        (kh, kw, stride) in (1usize..6, 1usize..6, 1usize..3),
+        (ph, pw) in (0usize..5, 0usize..5),
+        channels in 2usize..40,
+        seed in any::<u64>(),
+    ) {
+        let most = |kernel: usize| if stride == 2 { (kernel - 1) / 2 } else { kernel - 1 };
+        let padding = [ph.min(most(kh)), pw.min(most(kw))];
+        let (h, w) = (h.max(kh), w.max(kw));
+        let conv = Case {
+            images, size: [h, w], c_in: [channels, 0], c_out: [channels, 0], kernel: [kh, kw],
+            stride, strided: true, padding, dilation: [1, 1], groups: channels,
+        };
         check(&conv, seed).map_err(|e| TestCaseError::fail(format!("{conv:?}: {e}")))?;
     }
 
@@ -155,7 +190,9 @@ fn small_layers_match_plain_loops() {
         Case { groups: 2, dilation: [1, 2], padding: [1, 2], ..fine },
         Case { size: [2, 16], kernel: [1, 1], padding: [0, 0], ..vanilla },
         Case { kernel: [2, 3], padding: [0, 1], ..strided.clone() },
-        Case { groups: 3, c_in: [6, 0], ..strided },
+        Case { groups: 3, c_in: [6, 0], ..strided.clone() },
+        Case { groups: 22, c_in: [17, 5], c_out: [17, 5], stride: 2, ..Case::small() },
+        Case { groups: 5, c_in: [5, 0], c_out: [5, 0], ..strided },
     ];
     for layer in layers {
         check(&layer, 13).unwrap_or_else(|e| panic!("{layer:?}: {e}"));
@@ -189,13 +226,23 @@ fn thread_counts_agree_bit_by_bit() {
         c_out: [33, 20],
         ..Case::small()
     };
-    let data = Data::new(&conv, 7);
+    check_threads(&conv);
+    let depthwise = Case {
+        c_out: conv.c_in,
+        groups: 64,
+        ..conv
+    };
+    check_threads(&depthwise);
+}
+
+fn check_threads(conv: &Case) {
+    let data = Data::new(conv, 7);
     let [one, two, again] = [1, 2, 2].map(|threads| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .unwrap();
-        pool.install(|| engine(Isa::best(), &conv, &data, &mut Workspace::default()))
+        pool.install(|| engine(Isa::best(), conv, &data, &mut Workspace::default()))
     });
     assert_eq!(one, two);
     assert_eq!(two, again);

@@ -66,6 +66,8 @@ fn the_engine_computes_the_layers_of_the_networks() {
         config(3).with_alpha(1.0),
         config(3).with_alpha_in(0.0).with_alpha_out(1.0),
         config(3).with_dilation([2, 2]),
+        config(3).with_groups(2),
+        config(3).with_groups(8).with_stride([2, 2]),
         OctConv2dConfig::new([8, 8], [3, 1]),
         // Strided is only what has a stride.
         config(3).with_strided(true),
@@ -89,8 +91,6 @@ fn everything_else_is_composed() {
     let misaligned = |padding| Refusal::Misaligned { padding };
     let one_axis = |p: [usize; 2]| explicit(PaddingConfig2d::Explicit(p[0], p[1], p[0], p[1]));
     for (config, reason) in [
-        (config(3).with_groups(2), Refusal::GroupedTraining),
-        (config(3).with_groups(8), Refusal::GroupedTraining),
         (
             config(2),
             Refusal::Padding {

@@ -50,6 +50,20 @@ impl Case {
         Plan::new(layer, Exchange::Both)
     }
 
+    /// One filter per channel.
+    pub(super) fn depthwise(&self) -> bool {
+        let [c_in, c_out] = [self.c_in, self.c_out].map(|c| c[0] + c[1]);
+        self.groups > 1 && [c_in, c_out] == [self.groups; 2]
+    }
+
+    /// Groups of a path from a level.
+    pub(super) fn groups_of(&self, from: usize) -> usize {
+        match self.depthwise() {
+            true => self.c_in[from],
+            false => self.groups,
+        }
+    }
+
     pub(in super::super) fn conv(&self) -> Result<OctConv, Refusal> {
         OctConv::new(self.plan(), self.images, self.size)
     }
@@ -86,7 +100,8 @@ pub(super) const PATHS: [[usize; 2]; 4] = [[0, 0], [0, 1], [1, 0], [1, 1]];
 
 pub(super) fn exists(c: &Case, path: usize) -> bool {
     let [from, to] = PATHS[path];
-    c.c_in[from] > 0 && c.c_out[to] > 0
+    let exchanges = from == to || !c.depthwise();
+    exchanges && c.c_in[from] > 0 && c.c_out[to] > 0
 }
 
 impl Data {
@@ -97,7 +112,8 @@ impl Data {
         let x = [0, 1].map(|g| rng.vec(c.images * c.c_in[g] * ins[g][0] * ins[g][1]));
         let w = [0, 1, 2, 3].map(|p| {
             let [from, to] = PATHS[p];
-            rng.vec(c.c_out[to] * c.c_in[from] / c.groups * taps)
+            let columns = c.c_in[from] / c.groups_of(from).max(1);
+            rng.vec(c.c_out[to] * columns * taps)
         });
         let bias = c.c_out.map(|n| rng.vec(n));
         let dy = [0, 1].map(|g| rng.vec(c.images * c.c_out[g] * outs[g][0] * outs[g][1]));

@@ -77,7 +77,7 @@ pub(super) fn reference(c: &Case, d: &Data) -> Results<f64> {
             stride: if c.strided { c.stride } else { 1 },
             padding: c.padding,
             dilation: c.dilation,
-            groups: c.groups,
+            groups: c.groups_of(from),
         };
         let w = wide(&d.w[p]);
         let [oh, ow] = conv.out();
