@@ -5,6 +5,7 @@
 //! taps that can reach such a pixel, so nothing is multiplied by zeros that
 //! were inserted. The stem reads its few channels as planes.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use super::weight_grad::{PlanarRow, WeightGrad};
@@ -19,6 +20,11 @@ use crate::isa::Isa;
 use crate::layout::{Rows, from_nchw, to_nchw, to_planes};
 use crate::map::BlockedMap;
 use crate::parallel;
+
+thread_local! {
+    /// A plane of sixteen channels.
+    static SCRATCH: RefCell<Buffer> = RefCell::default();
+}
 
 /// Memory of these layers.
 #[derive(Default)]
@@ -194,11 +200,16 @@ pub(super) fn input_grad(
     };
     parallel::for_each_mut(&mut space.kernels, |phase, kernel| {
         let (_, [y, x]) = axes(phase);
-        kernel.clear();
-        for plane in weight.chunks_exact(kh * kw) {
-            for j in 0..y.1 {
-                let row = &plane[(y.0 + 2 * j) * kw..][..kw];
-                kernel.extend(row.iter().skip(x.0).step_by(2));
+        let rows = (0..y.1).map(|j| (y.0 + 2 * j) * kw);
+        let taps: Vec<usize> = rows
+            .flat_map(|row| (0..x.1).map(move |i| row + x.0 + 2 * i))
+            .collect();
+        let planes = weight.chunks_exact(kh * kw);
+        kernel.resize(planes.len() * taps.len(), 0.0);
+        // A phase that no tap reaches has no kernel, however many channels there are.
+        for (kernel, plane) in kernel.chunks_exact_mut(taps.len().max(1)).zip(planes) {
+            for (value, &tap) in kernel.iter_mut().zip(&taps) {
+                *value = plane[tap];
             }
         }
     });
@@ -247,19 +258,21 @@ fn interleave(isa: Isa, maps: &[BlockedMap; 4], dims: [usize; 4], to: &mut [f32]
     let to = Shared(to.as_mut_ptr());
     parallel::for_each(n * blocks, |job| {
         let (image, b) = (job / blocks, job % blocks);
-        let mut plane = Buffer::zeros(h * w * BLOCK);
-        for (y, row) in plane.as_mut_slice().chunks_exact_mut(w * BLOCK).enumerate() {
-            for (x, pixel) in row.chunks_exact_mut(BLOCK).enumerate() {
-                let map = &maps[y % 2 * 2 + x % 2];
-                let at = image * map.image_stride()
-                    + b * map.block_stride()
-                    + y / 2 * map.row_stride()
-                    + x / 2 * BLOCK;
-                pixel.copy_from_slice(&map.as_slice()[at..at + BLOCK]);
+        SCRATCH.with_borrow_mut(|plane| {
+            plane.resize(h * w * BLOCK);
+            for (y, row) in plane.as_mut_slice().chunks_exact_mut(w * BLOCK).enumerate() {
+                for (x, pixel) in row.chunks_exact_mut(BLOCK).enumerate() {
+                    let map = &maps[y % 2 * 2 + x % 2];
+                    let at = image * map.image_stride()
+                        + b * map.block_stride()
+                        + y / 2 * map.row_stride()
+                        + x / 2 * BLOCK;
+                    pixel.copy_from_slice(&map.as_slice()[at..at + BLOCK]);
+                }
             }
-        }
-        let (at, row) = (plane.as_ptr(), w * BLOCK);
-        // SAFETY: these planes are this job's.
-        unsafe { to_planes(isa, Rows { at, row }, to.get(), dims, [image, b]) };
+            let (at, row) = (plane.as_ptr(), w * BLOCK);
+            // SAFETY: these planes are this job's.
+            unsafe { to_planes(isa, Rows { at, row }, to.get(), dims, [image, b]) };
+        });
     });
 }
