@@ -13,6 +13,8 @@ mod listing;
 mod loader;
 mod normalize;
 mod order;
+#[cfg(feature = "prepare")]
+pub mod prepare;
 mod report;
 mod transform;
 mod workbench;
