@@ -15,6 +15,7 @@ mod prepare;
 mod profile;
 mod recipes;
 mod report;
+mod robustness;
 mod serve;
 mod train;
 
