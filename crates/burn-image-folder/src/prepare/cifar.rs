@@ -153,7 +153,7 @@ impl Layout {
     ) -> Result<(), PrepareError> {
         let wrong = |reason: String| PrepareError::entry(archive, entry.name, reason);
         let length = self.labels + IMAGE;
-        if entry.size == 0 || entry.size % length as u64 != 0 {
+        if entry.size == 0 || !entry.size.is_multiple_of(length as u64) {
             let size = entry.size;
             return Err(wrong(format!(
                 "whose {size} bytes are no multiple of an image's {length}"
