@@ -14,6 +14,7 @@ mod mutate;
 mod paths;
 pub mod pictures;
 pub mod recipe;
+pub mod sets;
 pub mod state;
 pub mod weights;
 
@@ -51,7 +52,7 @@ impl Target {
 }
 
 /// All targets.
-pub const TARGETS: [&Target; 7] = [
+pub const TARGETS: [&Target; 8] = [
     &pictures::TARGET,
     &weights::TARGET,
     &archive::TARGET,
@@ -59,6 +60,7 @@ pub const TARGETS: [&Target; 7] = [
     &state::TARGET,
     &index::TARGET,
     &config::TARGET,
+    &sets::TARGET,
 ];
 
 /// Checks that an error is a line that can be put on a terminal, and does not repeat a file.

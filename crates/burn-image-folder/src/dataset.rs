@@ -4,7 +4,7 @@ use std::sync::Arc;
 use burn::data::dataset::{Dataset, DatasetError};
 
 use super::workbench::Workbench;
-use super::{DataError, ImageList, MAX_MEGAPIXELS, Purpose, Transform, random_stream};
+use super::{Corruption, DataError, ImageList, MAX_MEGAPIXELS, Purpose, Transform, random_stream};
 
 /// One prepared image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub struct ImageDataset {
     seed: u64,
     epoch: u64,
     max_megapixels: u64,
+    corruption: Option<Corruption>,
 }
 
 impl ImageDataset {
@@ -46,6 +47,7 @@ impl ImageDataset {
             seed,
             epoch: 1,
             max_megapixels: MAX_MEGAPIXELS,
+            corruption: None,
         })
     }
 
@@ -54,6 +56,18 @@ impl ImageDataset {
     pub fn with_max_megapixels(mut self, limit: u64) -> Self {
         self.max_megapixels = limit;
         self
+    }
+
+    /// Corrupts the images after they are brought to their size. What is random about it follows from the
+    /// seed and the image's index, in each epoch alike.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Setting`] if its strength is out of its range.
+    pub fn with_corruption(mut self, corruption: Corruption) -> Result<Self, DataError> {
+        corruption.validate()?;
+        self.corruption = Some(corruption);
+        Ok(self)
     }
 
     /// The same images as they appear in another epoch; a new dataset is in epoch 1.
@@ -99,9 +113,12 @@ impl ImageDataset {
         let path = self.images.path(index);
         let draw = index as u64 | u64::from(repeat) << 32;
         let mut rng = random_stream(self.seed, Purpose::Augment, self.epoch, draw);
-        let pixels = WORKBENCH.with_borrow_mut(|bench| {
+        let mut pixels = WORKBENCH.with_borrow_mut(|bench| {
             bench.prepare(&path, &self.transform, self.max_megapixels, &mut rng)
         })?;
+        if let Some(corruption) = &self.corruption {
+            corruption.apply(&mut pixels, self.size(), self.seed, index as u64);
+        }
         Ok(ImageItem {
             pixels,
             target: self.images.class(index),

@@ -3,6 +3,7 @@
 mod background;
 mod batches;
 mod config;
+mod corrupt;
 mod dataset;
 mod decode;
 mod error;
@@ -13,6 +14,8 @@ mod listing;
 mod loader;
 mod normalize;
 mod order;
+#[cfg(feature = "prepare")]
+pub mod prepare;
 mod report;
 mod transform;
 mod workbench;
@@ -20,6 +23,7 @@ mod workers;
 
 pub use batches::ImageBatch;
 pub use config::{LoaderConfig, OnUnreadable, Position};
+pub use corrupt::Corruption;
 pub use dataset::{ImageDataset, ImageItem};
 pub use decode::{MAX_MEGAPIXELS, decode_rgb, decode_rgb_bytes};
 pub use error::{DataError, DecodeError};
@@ -44,6 +48,7 @@ enum Purpose {
     Split = 1,
     Shuffle = 2,
     Augment = 3,
+    Corrupt = 4,
 }
 
 /// The random stream of `purpose` for the pair (`a`, `b`), e.g. (epoch, index).

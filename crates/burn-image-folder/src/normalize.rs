@@ -69,10 +69,36 @@ impl Normalize {
         }
         let data = TensorData::new(pixels, shape);
         let pixels = Tensor::<4, Int>::from_data(data, (device, DType::U8)).float();
-        let per_channel =
-            |values: [f32; 3]| Tensor::<1>::from_floats(values, device).reshape([1, 3, 1, 1]);
-        pixels * per_channel(scale) + per_channel(shift)
+        pixels * per_channel(scale, device) + per_channel(shift, device)
     }
+
+    /// Normalises images whose pixels go from 0 to 1.
+    ///
+    /// # Shapes
+    ///
+    /// - images, and output: `[batch, 3, height, width]`
+    pub fn normalized(&self, images: Tensor<4>) -> Tensor<4> {
+        let device = images.device();
+        let scale = self.std.map(|std| 1.0 / std);
+        let shift: [f32; 3] = std::array::from_fn(|c| -self.mean[c] / self.std[c]);
+        images * per_channel(scale, &device) + per_channel(shift, &device)
+    }
+
+    /// The images of a normalised batch, with pixels from 0 to 1.
+    ///
+    /// # Shapes
+    ///
+    /// - batch, and output: `[batch, 3, height, width]`
+    pub fn pixels(&self, batch: Tensor<4>) -> Tensor<4> {
+        let device = batch.device();
+        let pixels = batch * per_channel(self.std, &device) + per_channel(self.mean, &device);
+        pixels.clamp(0.0, 1.0)
+    }
+}
+
+/// A value per channel, for batches.
+fn per_channel(values: [f32; 3], device: &Device) -> Tensor<4> {
+    Tensor::<1>::from_floats(values, device).reshape([1, 3, 1, 1])
 }
 
 /// Whether a device computes in this process, in ordinary memory.

@@ -1,11 +1,18 @@
-use burn::data::dataloader::DataLoader;
+use burn::{data::dataloader::DataLoader, module::Module};
 use serde::Serialize;
 
 use crate::{
-    batch::Classified, classifier::Classifier, confusion::Confusion, error::TrainError,
-    tensors::host, trained::TrainedModel,
+    attack::Attack,
+    batch::Classified,
+    classifier::Classifier,
+    confusion::Confusion,
+    error::TrainError,
+    tensors::{full, host},
+    trained::TrainedModel,
 };
-use burn_image_folder::{ImageDataset, ImageFolder, ImageList, ImageLoader, Transform};
+use burn_image_folder::{
+    Corruption, ImageBatch, ImageDataset, ImageFolder, ImageList, ImageLoader, Transform,
+};
 
 /// How well a network does on a folder of images. Accuracies are shares, 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -76,22 +83,84 @@ impl<C: Classifier> TrainedModel<C> {
     pub fn evaluate(
         &self,
         images: ImageList,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Evaluation, TrainError> {
+        self.evaluate_corrupted(images, None, progress)
+    }
+
+    /// As [`evaluate`](Self::evaluate), of images that are corrupted first. What is random about that
+    /// follows from the recipe's seed.
+    ///
+    /// # Errors
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_corrupted(
+        &self,
+        images: ImageList,
+        corruption: Option<Corruption>,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Evaluation, TrainError> {
+        let logits = C::for_inference(self.model.clone());
+        self.measure(images, corruption, progress, |batch| {
+            Ok(Classified::new(logits(batch.images), batch.targets))
+        })
+    }
+
+    /// As [`evaluate`](Self::evaluate), of images that are changed against this very network first.
+    ///
+    /// The network is as it answers, its norms with the statistics of training; the images are changed
+    /// before they are normalised. What is random follows from the recipe's seed and the batch size.
+    ///
+    /// # Errors
+    ///
+    /// As [`evaluate`](Self::evaluate), and a setting of the attack that is out of its range.
+    pub fn evaluate_attacked(
+        &self,
+        images: ImageList,
+        attack: &Attack,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Evaluation, TrainError> {
+        attack.validate()?;
+        self.device.seed(self.recipe.seed);
+        let answer = C::for_inference(self.model.clone());
+        // With gradients for the images alone, and norms as above.
+        let network = self.model.clone().train().freeze();
+        let normalize = &self.recipe.data.normalize;
+        let logits = |images| full(C::logits(&network, normalize.normalized(images)));
+        self.measure(images, None, progress, |batch| {
+            let pixels = normalize.pixels(batch.images);
+            let changed = attack.perturb(pixels, batch.targets.clone(), logits)?;
+            Ok(Classified::new(
+                answer(normalize.normalized(changed)),
+                batch.targets,
+            ))
+        })
+    }
+
+    fn measure(
+        &self,
+        images: ImageList,
+        corruption: Option<Corruption>,
         mut progress: impl FnMut(usize, usize),
+        answer: impl Fn(ImageBatch) -> Result<Classified, TrainError>,
     ) -> Result<Evaluation, TrainError> {
         let total = images.len();
         let transform = Transform::Eval(self.recipe.data.val.clone());
+        let mut images = ImageDataset::new(images, transform, self.recipe.seed)?
+            .with_max_megapixels(self.recipe.data.max_megapixels);
+        if let Some(corruption) = corruption {
+            images = images.with_corruption(corruption)?;
+        }
         let loader = ImageLoader::new(
-            ImageDataset::new(images, transform, self.recipe.seed)?
-                .with_max_megapixels(self.recipe.data.max_megapixels),
+            images,
             self.recipe.data.normalize.clone(),
             self.recipe.data.loader(),
             &self.device,
         )?;
-        let logits = C::for_inference(self.model.clone());
         let mut tally = Tally::new(self.classes.len());
         for batch in loader.iter() {
             let batch = batch.map_err(TrainError::stopped)?;
-            tally.add(Classified::new(logits(batch.images), batch.targets))?;
+            tally.add(answer(batch)?)?;
             progress(tally.images(), total);
         }
         Ok(tally.finish(&self.classes, loader.report().count()))

@@ -60,6 +60,7 @@
 #[cfg(test)]
 extern crate self as burn_image_train;
 
+mod attack;
 mod batch;
 mod checkpoint;
 mod classifier;
@@ -95,6 +96,7 @@ mod training;
 mod wait;
 mod weights;
 
+pub use attack::Attack;
 pub use batch::cross_entropy;
 pub use classifier::{Baseline, Classifier, Cost, Start};
 pub use confusion::Confusion;

@@ -7,6 +7,8 @@ mod logging;
 mod memory;
 mod network;
 mod panics;
+mod pictures;
+mod recipes;
 mod table;
 mod terminal;
 

@@ -8,7 +8,12 @@ use crate::{classifier::Classifier, error::TrainError, text::printable};
 
 pub(super) fn load<C: Classifier>(path: &Path) -> Result<Recipe<C>, TrainError> {
     let text = fs::read_to_string(path).map_err(TrainError::io("read the recipe", path))?;
-    let checked = parse(&text).and_then(|recipe: Recipe<C>| {
+    from_text(&text, path)
+}
+
+/// Reads a recipe's text; `path` is what errors call it.
+pub(super) fn from_text<C: Classifier>(text: &str, path: &Path) -> Result<Recipe<C>, TrainError> {
+    let checked = parse(text).and_then(|recipe: Recipe<C>| {
         let valid = recipe.validate().map_err(|error| error.to_string());
         valid.map(|()| recipe)
     });

@@ -116,6 +116,15 @@ impl<C: Classifier> Recipe<C> {
         load::load(path.as_ref())
     }
 
+    /// Reads a recipe that is no file of its own; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), but for those of reading a file.
+    pub fn from_json(text: &str, name: impl AsRef<Path>) -> Result<Self, TrainError> {
+        load::from_text(text, name.as_ref())
+    }
+
     /// The recipe as JSON, complete and in lines.
     pub fn to_json(&self) -> String {
         // A recipe holds nothing that JSON lacks: validation refuses NaN and infinity.

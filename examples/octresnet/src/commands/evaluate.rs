@@ -1,22 +1,28 @@
 use std::{path::PathBuf, process::ExitCode};
 
+use burn_image_folder::ImageList;
 use burn_image_train::Evaluation;
 use clap::Args;
+use serde::Serialize;
 
-use super::{percent, print, print_json, progress};
-use crate::{cli::MachineArgs, network::TrainedModel};
+use super::{percent, print, print_json, progress, robustness::RobustnessArgs};
+use crate::{cli::MachineArgs, network::TrainedModel, table::Table};
 
 /// Measures a trained network on a folder of images.
 ///
 /// Loss, top-1 and top-5 accuracy, and the accuracy of each class. Images that cannot be read
-/// are named, counted and left out.
+/// are named, counted and left out. With --corrupt and --attack, how much of the accuracy is left when
+/// the images are corrupted, or changed against the network.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet evaluate runs/emoji-1
   octresnet evaluate runs/emoji-1/last.bpk --data my/pictures --json
+  octresnet evaluate runs/emoji-1 --corrupt blur:2 --corrupt jpeg:10 --corrupt noise:0.1
+  octresnet evaluate runs/emoji-1 --attack pgd --epsilon 1/255,2/255 --steps 10
 
 --json prints {\"images\",\"skipped\",\"loss\",\"top1\",\"top5\",\"per_class\":[{\"class\",\"images\",\"top1\"}]} with
-accuracies from 0 to 1; top1 of a class without images is null.")]
+accuracies from 0 to 1; top1 of a class without images is null. With --corrupt or --attack it prints a list
+of such, each with what was done to the images in front: {\"input\":\"blur:2\",...}, \"clean\" first.")]
 pub(crate) struct EvaluateArgs {
     /// Folder of a run, for its best weights, or a weights file in one
     model: PathBuf,
@@ -26,6 +32,8 @@ pub(crate) struct EvaluateArgs {
     /// Images at a time [default: as in training]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
+    #[command(flatten)]
+    robustness: RobustnessArgs,
     #[command(flatten)]
     machine: MachineArgs,
     /// Use weights that are NaN or infinite, too
@@ -37,7 +45,10 @@ pub(crate) struct EvaluateArgs {
 }
 
 pub(super) fn run(arguments: EvaluateArgs) -> anyhow::Result<ExitCode> {
-    let device = arguments.machine.device.unwrap_or_default().open()?;
+    // Before anything that takes time.
+    arguments.robustness.ways()?;
+    let device = arguments.machine.device.clone().unwrap_or_default();
+    let device = device.open()?;
     let mut model = TrainedModel::load_with(&arguments.model, arguments.allow_nan, &device)?;
     let settings = &mut model.recipe.data;
     settings.batch_size = arguments.batch_size.unwrap_or(settings.batch_size);
@@ -46,11 +57,48 @@ pub(super) fn run(arguments: EvaluateArgs) -> anyhow::Result<ExitCode> {
         Some(folder) => model.images_in(folder)?,
         None => model.validation_images()?,
     };
+    if arguments.robustness.is_any() {
+        return compare(&arguments, &model, &images);
+    }
     let result = model.evaluate(images, progress())?;
     match arguments.json {
         true => print_json(&result)?,
         false => print(&table(&result))?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An evaluation, and what was done to the images.
+#[derive(Serialize)]
+struct Row {
+    input: String,
+    #[serde(flatten)]
+    result: Evaluation,
+}
+
+/// Shows the network the images in every way that was asked for.
+fn compare(
+    arguments: &EvaluateArgs,
+    model: &TrainedModel,
+    images: &ImageList,
+) -> anyhow::Result<ExitCode> {
+    let mut rows = Vec::new();
+    for way in arguments.robustness.ways()? {
+        let input = way.to_string();
+        eprintln!("{input}: {} images", images.len());
+        let result = way.measure(model, images)?;
+        rows.push(Row { input, result });
+    }
+    if arguments.json {
+        print_json(&rows)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new(&["images", "top-1", "top-5", "loss"]);
+    for Row { input, result } in &rows {
+        let (top1, top5) = (percent(result.top1), percent(result.top5));
+        table.row([input.clone(), top1, top5, format!("{:.4}", result.loss)]);
+    }
+    print(table.to_string().trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,16 +1,21 @@
 //! What the command does: a file for each subcommand, with its arguments.
 
 mod bench;
+mod completions;
 mod convert;
 mod evaluate;
 mod export;
 mod info;
 mod inspect;
 mod list;
+mod man;
 mod plot;
 mod predict;
+mod prepare;
 mod profile;
+mod recipes;
 mod report;
+mod robustness;
 mod serve;
 mod train;
 
@@ -33,6 +38,8 @@ pub(crate) enum Command {
     Predict(predict::PredictArgs),
     Info(info::InfoArgs),
     List(list::ListArgs),
+    Recipes(recipes::RecipesArgs),
+    Prepare(prepare::PrepareArgs),
     Profile(profile::ProfileArgs),
     Plot(plot::PlotArgs),
     Report(report::ReportArgs),
@@ -41,6 +48,8 @@ pub(crate) enum Command {
     Export(export::ExportArgs),
     Bench(bench::BenchArgs),
     Serve(serve::ServeArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -50,6 +59,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Predict(arguments) => predict::run(arguments),
         Command::Info(arguments) => info::run(arguments),
         Command::List(arguments) => list::run(arguments),
+        Command::Recipes(arguments) => recipes::run(arguments),
+        Command::Prepare(arguments) => prepare::run(arguments),
         Command::Profile(arguments) => profile::run(arguments),
         Command::Plot(arguments) => plot::run(arguments),
         Command::Report(arguments) => report::run(arguments),
@@ -58,6 +69,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Export(arguments) => export::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => man::run(arguments),
     }
 }
 

@@ -6,9 +6,11 @@ use std::{
     time::Instant,
 };
 
+use anyhow::anyhow;
 use burn::train::Interrupter;
 use burn_image_train::{
-    Devices, OnNan, Outcome, PlainProgress, Plan, Precision, Report, RunDir, Strategy, Training,
+    Devices, OnNan, Outcome, PlainProgress, Plan, Precision, Report, RunDir, Strategy, TrainError,
+    Training,
 };
 use clap::Args;
 
@@ -19,6 +21,7 @@ use crate::{
     cli::{ModelArgs, WeightsArgs},
     logging,
     network::{ModelRecipe, Recipe, default_run},
+    recipes,
     terminal::{self, Tui},
 };
 
@@ -56,8 +59,9 @@ Several devices share each batch, of one machine or of several (octresnet serve 
 The same seed gives the same order of images and the same augmentation for any --workers and
 after any --resume; on the device flex, also the same weights to the last bit.")]
 pub(crate) struct TrainArgs {
-    /// Recipe to start from; what it leaves out is as in the default run
-    #[arg(long, value_name = "FILE.json")]
+    /// Recipe to start from, a file or a name of `octresnet recipes`; what it leaves out is as in the
+    /// default run
+    #[arg(long, value_name = "NAME|FILE.json")]
     config: Option<PathBuf>,
     /// Folder of images
     #[arg(long, value_name = "DIR")]
@@ -151,13 +155,13 @@ pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
 /// The run that the flags ask for.
 fn prepare(arguments: &TrainArgs) -> anyhow::Result<Training<ModelRecipe>> {
     let mut recipe = match &arguments.config {
-        Some(path) => Recipe::load(path)?,
+        Some(path) => recipes::load(path)?,
         None => default_run(),
     };
     arguments.apply(&mut recipe);
     let name = run_name(arguments.config.as_deref(), &recipe);
     if !arguments.resume {
-        return Ok(Training::start(recipe, &name)?);
+        return Training::start(recipe, &name).map_err(hint_of_bundled_images);
     }
     let run = match &recipe.output {
         Some(folder) => RunDir::at(folder),
@@ -224,6 +228,18 @@ fn parse_on_nan(text: &str) -> Result<OnNan, String> {
         "stop" => Ok(OnNan::Stop),
         "skip" => Ok(OnNan::Skip),
         _ => Err("use stop or skip".into()),
+    }
+}
+
+/// Says where the bundled images are to be had where they are meant and missing: the program may be
+/// installed, far from a clone of the repository.
+fn hint_of_bundled_images(error: TrainError) -> anyhow::Error {
+    match error {
+        TrainError::NoData { path } if path == recipes::bundled_images() => anyhow!(
+            "the bundled pictures are not here: `octresnet prepare emoji` writes them to `{}`; or give your own with --data",
+            path.display()
+        ),
+        error => error.into(),
     }
 }
 
