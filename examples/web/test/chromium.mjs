@@ -8,12 +8,14 @@ import { extname, join, normalize } from "node:path";
 
 const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript", ".json": "application/json", ".wasm": "application/wasm", ".png": "image/png" };
 
-/** Serves a folder on a free port of this machine; returns `{ url, close }`. */
-export async function serve(folder) {
+/** Serves a folder, and `others` under their names, on a free port of this machine; returns `{ url, close }`. */
+export async function serve(folder, others = {}) {
   const server = createServer(async ({ url }, answer) => {
     const path = normalize(decodeURIComponent(new URL(url, "http://localhost").pathname));
+    const [, first, ...rest] = path.split("/");
+    const file = Object.hasOwn(others, first) ? join(others[first], ...rest) : join(folder, path);
     try {
-      const content = await readFile(join(folder, path.endsWith("/") ? `${path}index.html` : path));
+      const content = await readFile(path.endsWith("/") ? join(file, "index.html") : file);
       answer.writeHead(200, { "content-type": TYPES[extname(path)] ?? (path.endsWith("/") ? TYPES[".html"] : "application/octet-stream") });
       answer.end(content);
     } catch {
