@@ -1,8 +1,9 @@
 // The network, away from the thread that draws the page.
 
-import init, { Classifier, Network, instruction_set } from "./pkg/octave_page.js";
+import init, { Classifier, instruction_set } from "./pkg/octave_page.js";
 
-let classifier;
+// The network, or the promise of one: whoever asks while it is loading waits.
+let loading;
 
 const content = async (path) => {
   const answer = await fetch(path);
@@ -12,47 +13,40 @@ const content = async (path) => {
 
 const text = async (path) => (await content(path)).text();
 
+async function load() {
+  const files = [text("model/config.json"), text("model/classes.json"), content("model/best.bpk")];
+  const [recipe, classes, weights] = await Promise.all([...files, init()]);
+  return new Classifier(recipe, classes, new Uint8Array(await weights.arrayBuffer()));
+}
+
 const tasks = {
   async load() {
-    const files = [text("model/config.json"), text("model/classes.json"), content("model/best.bpk")];
-    const [recipe, classes, weights] = await Promise.all([...files, init()]);
-    classifier = new Classifier(recipe, classes, new Uint8Array(await weights.arrayBuffer()));
-    const { alpha, size } = classifier;
-    return { classes: classifier.classes, alpha, size, instructions: instruction_set() };
+    loading = load();
+    const { classes, alpha, size } = await loading;
+    return { classes, alpha, size, instructions: instruction_set() };
   },
 
-  look({ bytes }) {
+  // What is left after an error is freed by the browser: after a trap nothing else may touch it.
+  async look({ bytes }) {
+    const classifier = await loading;
     const seen = classifier.look(bytes);
-    try {
-      const groups = JSON.parse(seen.groups).map((group, index) => ({ ...group, values: seen.maps(index) }));
-      const { logits, probabilities, size, low_size: lowSize, contrast } = seen;
-      return { logits, probabilities, size, lowSize, contrast, groups, pictures: [0, 1, 2].map((which) => seen.picture(which)) };
-    } finally {
-      seen.free();
-    }
+    const groups = JSON.parse(seen.groups).map((group, index) => ({ ...group, values: seen.maps(index) }));
+    const { logits, probabilities, size, low_size: lowSize, contrast } = seen;
+    const pictures = [0, 1, 2].map((which) => seen.picture(which));
+    seen.free();
+    return { logits, probabilities, size, lowSize, contrast, groups, pictures };
   },
 
   // The vanilla and the octave network in turns, so that both meet the same other load.
-  race({ alpha, size }) {
+  async race({ alpha, size }) {
+    const classifier = await loading;
     const sides = [0, alpha].map((share) => classifier.at(share, size));
-    try {
-      return race(sides).map((times, side) => {
-        const { macs, map_bytes: mapBytes } = sides[side];
-        return { macs, mapBytes, ms: median(times), turns: times.length };
-      });
-    } finally {
-      sides.forEach((network) => network.free());
-    }
-  },
-
-  // Networks of any configuration with random weights, in turns: medians in ms.
-  compare({ configs, size }) {
-    const sides = configs.map((config) => Network.random(JSON.stringify(config), size));
-    try {
-      return race(sides).map(median);
-    } finally {
-      sides.forEach((network) => network.free());
-    }
+    const results = race(sides).map((times, side) => {
+      const { macs, map_bytes: mapBytes } = sides[side];
+      return { macs, mapBytes, ms: median(times), turns: times.length };
+    });
+    sides.forEach((network) => network.free());
+    return results;
   },
 };
 

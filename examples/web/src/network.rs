@@ -18,18 +18,6 @@ pub struct Network {
 
 #[wasm_bindgen]
 impl Network {
-    /// A network with random weights, for images of `size`×`size` pixels. `config` is the JSON of
-    /// an `OctResNetConfig`, such as `{"arch": "oct-resnet-50", "alpha": 0.5}`.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the configuration.
-    pub fn random(config: &str, size: usize) -> Result<Self, JsError> {
-        let config: OctResNetConfig = serde_json::from_str(config).map_err(refused)?;
-        let network = config.try_init(&Device::flex()).map_err(refused)?;
-        Self::new(network, &config, size)
-    }
-
     pub(crate) fn new(
         network: OctResNet,
         config: &OctResNetConfig,

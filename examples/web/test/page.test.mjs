@@ -115,6 +115,13 @@ test("another α is measured, and does less work", async () => {
   assert.ok(octave[2] > 0 && vanilla[2] > 0);
 });
 
+test("a network that fails is started anew", async () => {
+  // Images of 4.8 GB, more than WebAssembly can address.
+  const failure = await browser.evaluate(`import("./ask.js").then(({ ask }) => ask("race", { alpha: 0.5, size: 20000 })).then(() => "none", ({ message }) => message)`);
+  assert.match(failure, /started anew/);
+  await chosen(join(page, "pictures", "vehicle.png"));
+});
+
 test("everything can be reached by keyboard, and seen", async () => {
   const reached = [];
   await browser.evaluate("document.activeElement.blur()");
