@@ -1,6 +1,9 @@
 use std::panic::resume_unwind;
 use std::thread;
 
+/// Not in a browser, where a module has threads only if its page asks for shared memory.
+const HAS_THREADS: bool = cfg!(any(not(target_family = "wasm"), target_feature = "atomics"));
+
 /// Runs `work` where no other task can come in between: on this thread, or on a thread of its own
 /// if this one belongs to a rayon pool.
 ///
@@ -13,7 +16,8 @@ use std::thread;
 ///
 /// If `work` does, with its payload.
 pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    if rayon::current_thread_index().is_none() {
+    // Without threads rayon makes the only one a pool; nothing can come in between on it.
+    if rayon::current_thread_index().is_none() || !HAS_THREADS {
         return work();
     }
     thread::scope(|scope| {
@@ -27,7 +31,7 @@ pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
     use super::*;
     use rayon::prelude::*;

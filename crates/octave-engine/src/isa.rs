@@ -1,5 +1,8 @@
 //! Choice of the instruction set at run time.
 //!
+//! WebAssembly is the exception: a browser refuses a module with one instruction that it does not
+//! know, so what a module is compiled with is what it has.
+//!
 //! An [`Isa`] can only be obtained when the running processor has it, so
 //! holding one *is* the proof that kernels compiled for it may be called.
 
@@ -14,6 +17,8 @@ pub(crate) enum Kind {
     Avx2,
     #[cfg(target_arch = "aarch64")]
     Neon,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
     Portable,
 }
 
@@ -79,6 +84,8 @@ impl Isa {
         if std::arch::is_aarch64_feature_detected!("neon") {
             found.push(Self(Kind::Neon));
         }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        found.push(Self(Kind::Simd128));
         found.push(Self(Kind::Portable));
         found
     }
@@ -88,7 +95,8 @@ impl Isa {
         Self(Kind::Portable)
     }
 
-    /// `"avx512"`, `"avx2"`, `"neon"` or `"portable"`.
+    /// `"avx512"`, `"avx2"`, `"neon"`, `"simd128"`, `"relaxed-simd"` (the same with fused
+    /// multiply–adds where the processor has them) or `"portable"`.
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -97,6 +105,10 @@ impl Isa {
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => "neon",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Kind::Simd128 if cfg!(target_feature = "relaxed-simd") => "relaxed-simd",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Kind::Simd128 => "simd128",
             Kind::Portable => "portable",
         }
     }
@@ -180,6 +192,11 @@ macro_rules! simd_kernel {
                 #[cfg(target_arch = "aarch64")]
                 // SAFETY: as above.
                 $crate::isa::Kind::Neon => unsafe { neon($($arg),*) },
+                #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+                // SAFETY: as below; the whole module is compiled for it.
+                $crate::isa::Kind::Simd128 => unsafe {
+                    $generic::<$crate::simd::Simd128>($($arg),*)
+                },
                 // SAFETY: the caller upholds the contract of the kernel.
                 $crate::isa::Kind::Portable => unsafe {
                     $generic::<$crate::simd::Portable>($($arg),*)

@@ -1,5 +1,6 @@
 //! CPU kernels for octave convolutions: direct convolution on channel-blocked maps, forward and
-//! backward, with AVX-512, AVX2, NEON and portable kernels chosen at run time.
+//! backward, with AVX-512, AVX2, NEON, WebAssembly SIMD and portable kernels, chosen at run
+//! time where the processor can be asked.
 //!
 //! A [`BlockedMap`] stores sixteen channels of a pixel side by side, and a border of zeros:
 //!

@@ -126,5 +126,26 @@ fn fork(threads: usize, work: &(impl Fn() + Sync)) {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(loom), not(target_family = "wasm")))]
 mod tests;
+
+#[cfg(all(test, target_family = "wasm"))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn without_threads_every_job_runs_here_and_once() {
+        let mut counts: Vec<_> = (0..100).map(|_| AtomicUsize::new(0)).collect();
+        crate::apart(|| {
+            team(|| {
+                for _ in 0..3 {
+                    for_each(counts.len(), |job| {
+                        counts[job].fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+            })
+        });
+        assert!(counts.iter_mut().all(|count| *count.get_mut() == 3));
+    }
+}

@@ -55,6 +55,7 @@ mod tests {
         spares.lend(|again| assert_eq!(*again, [1]));
     }
 
+    #[cfg(panic = "unwind")]
     #[test]
     fn what_a_panic_leaves_behind_is_not_used_again() {
         let spares = Spares::<Vec<u8>>::new();

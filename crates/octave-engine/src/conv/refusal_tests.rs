@@ -29,7 +29,7 @@ const EXTENTS: [([usize; 2], [usize; 2]); 6] = [
     ([HUGE, 1], [1, 1]),
     ([1, HUGE], [1, 1]),
     ([usize::MAX, usize::MAX], [1, 1]),
-    ([1 << 32, 1 << 32], [1, 1]),
+    ([1 << (usize::BITS / 2); 2], [1, 1]),
     ([3, 3], [HUGE, 1]),
     ([3, 3], [1, usize::MAX]),
 ];
@@ -105,7 +105,7 @@ fn huge_stems_are_refused() {
 fn what_reaches_past_the_border_is_refused() {
     let isa = Isa::portable();
     let map = BlockedMap::zeros([1, 1, 4, 4], 1);
-    let far = [1, 1 << 40];
+    let far = [1, 1 << (usize::BITS * 5 / 8)];
     let weights = DepthwiseWeights::new(&[0.0; 9], 1, [3, 3], far, None);
     let mut output = BlockedMap::zeros([1, 1, 4, 4], 0);
     assert_refused("reaches past a border of 1", || {

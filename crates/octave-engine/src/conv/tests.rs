@@ -259,6 +259,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(target_family = "wasm", ignore = "there are no threads")]
 fn thread_counts_agree_bit_by_bit() {
     let pool = |threads| {
         rayon::ThreadPoolBuilder::new()

@@ -93,6 +93,8 @@ pub(crate) struct TileShape {
 
 impl TileShape {
     pub(crate) fn new(isa: Isa, panel: usize) -> Self {
+        // Only AVX-512 has tiles as wide as any panel.
+        let _ = panel;
         match isa.kind() {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => Self {
@@ -107,6 +109,13 @@ impl TileShape {
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => Self {
                 pixels: 6,
+                channels: 16,
+            },
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            // Eight sums, four vectors of weights and a factor: x86-64 has sixteen registers, and more
+            // pixels, or fewer channels of more pixels, are slower there.
+            Kind::Simd128 => Self {
+                pixels: 2,
                 channels: 16,
             },
             Kind::Portable => Self {
@@ -224,6 +233,7 @@ macro_rules! instances {
 /// The kernel for a tile of `rows` rows of `pixels` pixels, for panels of the
 /// given width. The holder of `isa` may call it.
 pub(crate) fn tile_fn(isa: Isa, panel: usize, planar: bool, rows: usize, pixels: usize) -> TileFn {
+    let _ = panel;
     match isa.kind() {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 if panel == BLOCK => instances!(
@@ -244,6 +254,10 @@ pub(crate) fn tile_fn(isa: Isa, panel: usize, planar: bool, rows: usize, pixels:
         Kind::Neon => instances!(
             crate::simd::Neon, #[target_feature(enable = "neon")], 4, planar, rows, pixels,
             [1 2 3 4 5 6], [1 2 3]
+        ),
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Kind::Simd128 => instances!(
+            crate::simd::Simd128, , 4, planar, rows, pixels, [1 2], [1]
         ),
         Kind::Portable => instances!(
             crate::simd::Portable, , 4, planar, rows, pixels, [1 2], [1]

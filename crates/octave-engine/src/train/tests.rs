@@ -218,6 +218,7 @@ fn a_batch_larger_than_the_cache_is_cut_and_summed() {
 }
 
 #[test]
+#[cfg_attr(target_family = "wasm", ignore = "there are no threads")]
 fn thread_counts_agree_bit_by_bit() {
     let conv = Case {
         images: 3,

@@ -96,6 +96,8 @@ unsafe fn tile<S: Simd, const CI: usize, const NV: usize>(t: &Tile) {
 
 /// Kernel and its input channels per tile.
 fn tile_fn(isa: Isa, panel: usize) -> (TileFn, usize) {
+    // Only AVX-512 has tiles as wide as any panel.
+    let _ = panel;
     match isa.kind() {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => {
@@ -130,6 +132,8 @@ fn tile_fn(isa: Isa, panel: usize) -> (TileFn, usize) {
             }
             (instance, 4)
         }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Kind::Simd128 => (tile::<crate::simd::Simd128, 2, 4>, 2),
         Kind::Portable => (tile::<crate::simd::Portable, 2, 4>, 2),
     }
 }

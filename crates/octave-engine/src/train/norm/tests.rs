@@ -182,6 +182,7 @@ fn a_nan_stays() {
 }
 
 #[test]
+#[cfg_attr(target_family = "wasm", ignore = "there are no threads")]
 fn threads_do_not_change_a_bit() {
     let mut rng = Rng::new(7);
     let (n, c, pixels) = (3, 37, 121);
