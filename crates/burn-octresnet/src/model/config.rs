@@ -2,7 +2,7 @@ use burn::{config::Config, tensor::Device};
 use burn_octconv::{ChannelSplit, Cost};
 use serde::{Deserialize, Serialize};
 
-use super::{Alpha, Arch, ModelError, OctResNet, Stem};
+use super::{Alpha, Arch, ModelError, OctResNet, Stem, Stride};
 
 /// The widest that a network can be: four thousand times the kernels. Beyond, merely naming the parts
 /// takes gigabytes for the norms.
@@ -29,6 +29,8 @@ pub struct OctResNetConfig {
     pub num_classes: usize,
     /// Share of low-frequency channels.
     pub alpha: Alpha,
+    /// How the stages take stride 2. A DenseNet, whose transitions pool at any α, has no choice.
+    pub stride: Stride,
     /// The layers before the first stage.
     pub stem: Stem,
     /// Factor on all channel counts, rounded to the nearest integer (in MobileNets down), on top
@@ -64,16 +66,18 @@ impl OctResNetConfig {
             arch,
             num_classes,
             alpha: Alpha::Uniform(0.5),
+            stride: Stride::Auto,
             stem: arch.default_stem(),
             width: 1.0,
             zero_init_residual: false,
         }
     }
 
-    /// The vanilla network beside this one.
+    /// The vanilla network beside this one, with strided convolutions.
     pub fn vanilla(&self) -> Self {
         Self {
             alpha: Alpha::Uniform(0.0),
+            stride: Stride::Auto,
             ..self.clone()
         }
     }
@@ -82,6 +86,11 @@ impl OctResNetConfig {
     pub fn with_alpha(self, alpha: impl Into<Alpha>) -> Self {
         let alpha = alpha.into();
         Self { alpha, ..self }
+    }
+
+    /// Sets how the stages take stride 2.
+    pub fn with_stride(self, stride: Stride) -> Self {
+        Self { stride, ..self }
     }
 
     /// Sets the layers before the first stage.
@@ -150,6 +159,10 @@ impl OctResNetConfig {
         if !arch.has_stem(stem) {
             return Err(ModelError::Stem { arch, stem });
         }
+        if self.stride != Stride::Auto && arch == Arch::OctDenseNet121 {
+            let stride = self.stride;
+            return Err(ModelError::Stride { arch, stride });
+        }
         self.blueprint()?
             .layer_costs(self.num_classes, size)
             .map_err(|(layer, error)| ModelError::Layer { arch, layer, error })
@@ -173,6 +186,11 @@ impl OctResNetConfig {
         };
         let stem = config.blueprint().ok()?.stem;
         stem.convs.first().map(|&(_, channels, _)| channels)
+    }
+
+    /// Whether the stages' convolutions of stride 2 are strided.
+    pub(super) fn strided(&self) -> bool {
+        self.stride.is_strided(self.alpha)
     }
 
     /// `base` channels times the width, rounded to the nearest integer.

@@ -1,6 +1,6 @@
 use burn_octconv::OctConvError;
 
-use super::{Arch, Stem, config::MAX_WIDTH};
+use super::{Arch, Stem, Stride, config::MAX_WIDTH};
 
 /// Why a network cannot be built. Every message is one line and names the offending value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -35,6 +35,14 @@ pub enum ModelError {
         arch: Arch,
         /// The stem asked for.
         stem: Stem,
+    },
+    /// A way to take stride 2 for a network that has no convolutions of stride 2 in its stages.
+    #[error("{arch} pools between its stages at any alpha: use stride 'auto', not '{stride}'")]
+    Stride {
+        /// The network.
+        arch: Arch,
+        /// The stride asked for.
+        stride: Stride,
     },
     /// A low frequency in the last stage.
     #[error(

@@ -29,6 +29,7 @@ mod family;
 mod layers;
 mod network;
 mod stem;
+mod stride;
 mod wire;
 
 pub use alpha::Alpha;
@@ -44,3 +45,4 @@ pub use error::ModelError;
 pub use layers::ConvNorm;
 pub use network::OctResNet;
 pub use stem::Stem;
+pub use stride::Stride;

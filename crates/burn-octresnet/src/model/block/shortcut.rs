@@ -13,8 +13,8 @@ use burn_octconv::{ChannelSplit, OctFeatures, ops::resample};
 /// Each frequency goes to the same frequency of the output. What finds no channel there changes
 /// frequency: the last high channels are average-pooled into the low group (as where the first
 /// stage begins), the low ones are upsampled behind the high group (as where the last stage
-/// begins). Then both groups are average-pooled if the stride is 2 — a vanilla network takes every
-/// second pixel instead — and zeros fill the rest. So the number of parameters is that of the
+/// begins). Then both groups are average-pooled if the stride is 2 — a strided network takes every
+/// second pixel of each instead — and zeros fill the rest. So the number of parameters is that of the
 /// vanilla network at any α.
 ///
 /// Source: He et al., <https://arxiv.org/abs/1512.03385>, section 4.2.
@@ -38,7 +38,7 @@ impl PadShortcut {
         let x = self.regroup(input);
         let x = match (self.stride, self.strided) {
             (1, _) => x,
-            (_, true) => every_second(x.into_high()).into(),
+            (_, true) => every_second(x),
             (_, false) => x.avg_pool2(),
         };
 
@@ -79,9 +79,13 @@ impl PadShortcut {
 // What follows selects and pools, where slicing would do, for the sake of ONNX: burn-onnx writes no
 // slices of maps whose batch may have any size.
 
-/// Every second pixel of every second row.
-fn every_second(x: Tensor<4>) -> Tensor<4> {
-    max_pool2d(x, MaxPoolOptions::new([1, 1]).with_stride([2, 2]))
+/// Every second pixel of every second row of both groups.
+fn every_second(x: OctFeatures) -> OctFeatures {
+    let size = x.size().map(|s| s.div_ceil(2));
+    let take = |x| max_pool2d(x, MaxPoolOptions::new([1, 1]).with_stride([2, 2]));
+    let (high, low) = x.into_parts();
+    let (high, low) = (high.map(take), low.map(take));
+    OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The first `keep` channels and the others.
@@ -139,6 +143,25 @@ mod tests {
         assert_eq!(first.try_to_vec::<f32>().unwrap(), [45.0, 47.0, 49.0]);
         let padded = y.slice(s![.., 2.., .., ..]).abs().sum();
         assert_eq!(padded.into_scalar::<f32>(), 0.0);
+    }
+
+    #[test]
+    fn subsamples_both_groups_of_a_strided_octave_network() {
+        let pad = PadShortcut {
+            strided: true,
+            ..shortcut(2, 2, 2)
+        };
+        let x = OctFeatures::split(ramp(4), 0.5);
+        let y = pad.forward(x.clone());
+        for (before, after) in [(x.high(), y.high()), (x.low(), y.low())] {
+            for (row, column) in [(0, 0), (1, 1)] {
+                let expected = before.unwrap().clone();
+                let expected = expected.slice(s![.., .., 2 * row, 2 * column]);
+                let found = after.unwrap().clone().slice(s![.., .., row, column]);
+                found.into_data().assert_eq(&expected.into_data(), true);
+            }
+        }
+        assert_eq!(y.size(), [4, 3]);
     }
 
     #[test]

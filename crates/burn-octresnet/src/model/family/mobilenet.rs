@@ -50,7 +50,7 @@ impl OctResNetConfig {
                     stride,
                     alpha_in,
                     alpha_out,
-                    strided: self.alpha.is_vanilla(),
+                    strided: self.strided(),
                 }));
                 (input, alpha_in) = (output, alpha_out);
             }
@@ -92,7 +92,7 @@ impl OctResNetConfig {
                         output,
                         stride: if index == 0 { first_stride } else { 1 },
                         alpha: alphas[stage],
-                        strided: self.alpha.is_vanilla(),
+                        strided: self.strided(),
                         zero_init: self.zero_init_residual,
                     }));
                     input = output;

@@ -192,7 +192,7 @@ impl OctResNetConfig {
                     // The authors found that deep SE-ResNets do not train well without.
                     plain_norm: net.squeeze_excite && net.stem != LargeStem::Plain,
                     shortcut,
-                    strided: self.alpha.is_vanilla(),
+                    strided: self.strided(),
                     zero_init: self.zero_init_residual,
                 }));
                 (input, alpha_in) = (output, alphas[stage]);

@@ -46,6 +46,7 @@ pub(super) fn of_training(
         .args(["--alpha", &side.alpha.to_string()])
         .args(["--batch", &batch.to_string()])
         .args(["--arch", network.arch.name()])
+        .args(["--stride", &network.stride.to_string()])
         .args(["--width", &network.width.to_string()])
         .args(["--size", &network.size().to_string()])
         .output()

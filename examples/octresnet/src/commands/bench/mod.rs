@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use burn::tensor::Device;
 use burn_image_train::DeviceName;
-use burn_octresnet::model::{Alpha, Arch, OctResNetConfig};
+use burn_octresnet::model::{Alpha, Arch, OctResNetConfig, Stride};
 use clap::{Args, Subcommand};
 
 use report::{Comparison, Row};
@@ -133,6 +133,9 @@ struct NetworkArgs {
     /// Factor on all channel counts
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     width: f64,
+    /// How the stages take stride 2, in every row: pooled, strided, or auto, which is strided at alpha 0
+    #[arg(long, value_name = "auto|pooled|strided", default_value_t)]
+    stride: Stride,
     /// Height and width of the images in pixels [default: what the network is made for]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     size: Option<u32>,
@@ -142,6 +145,7 @@ impl NetworkArgs {
     fn config(&self, alpha: f64) -> OctResNetConfig {
         OctResNetConfig {
             alpha: Alpha::Uniform(alpha),
+            stride: self.stride,
             width: self.width,
             ..OctResNetConfig::new(self.arch, self.arch.num_classes())
         }
