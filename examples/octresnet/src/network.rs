@@ -24,7 +24,8 @@ pub(crate) type TrainedModel = burn_image_train::TrainedModel<ModelRecipe>;
 pub(crate) struct ModelRecipe {
     /// Which network of the family.
     pub(crate) arch: Arch,
-    /// Share of low-frequency channels: a number, or three for the first three stages.
+    /// Share of low-frequency channels: a number, or three for the first three stages; or the shares of
+    /// more than two frequencies.
     pub(crate) alpha: Alpha,
     /// How the stages take stride 2: auto, pooled or strided.
     pub(crate) stride: Stride,

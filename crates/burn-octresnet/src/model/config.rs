@@ -1,8 +1,8 @@
 use burn::{config::Config, tensor::Device};
-use burn_octconv::{ChannelSplit, Cost};
+use burn_octconv::Cost;
 use serde::{Deserialize, Serialize};
 
-use super::{Alpha, Arch, ModelError, OctResNet, Stem, Stride};
+use super::{Alpha, Arch, ModelError, OctResNet, Shares, Stem, Stride};
 
 /// The widest that a network can be: four thousand times the kernels. Beyond, merely naming the parts
 /// takes gigabytes for the norms.
@@ -88,6 +88,21 @@ impl OctResNetConfig {
         Self { alpha, ..self }
     }
 
+    /// Sets the shares of channels at the resolutions 1, ½, ¼, … in all stages but the last. Two of them
+    /// are an α, and the same network. The blocks of ResNets, ResNeXts and SE-ResNets have up to
+    /// [`Shares::MOST`] frequencies, all others two.
+    ///
+    /// # Panics
+    ///
+    /// For no shares, or more than [`Shares::MOST`].
+    pub fn with_shares(self, shares: impl AsRef<[f64]>) -> Self {
+        let given = shares.as_ref();
+        let shares = Shares::of(given);
+        let shares = shares
+            .unwrap_or_else(|| panic!("shares are {given:?}: give 1 to {} of them", Shares::MOST));
+        self.with_alpha(Alpha::of_shares([shares; 3]))
+    }
+
     /// Sets how the stages take stride 2.
     pub fn with_stride(self, stride: Stride) -> Self {
         Self { stride, ..self }
@@ -152,8 +167,8 @@ impl OctResNetConfig {
         if !(self.width > 0.0 && self.width <= MAX_WIDTH) {
             return Err(ModelError::Width(self.width));
         }
-        for alpha in self.alpha.stages() {
-            ChannelSplit::new(1, alpha)?;
+        for shares in self.alpha.stages() {
+            shares.split(1)?;
         }
         let (arch, stem) = (self.arch, self.stem);
         if !arch.has_stem(stem) {

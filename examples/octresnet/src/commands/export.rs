@@ -130,7 +130,11 @@ impl ExportArgs {
                     output.display()
                 );
             }
-            let of_onnx = [self.size.is_some(), self.batch.is_some(), self.stride.is_some()];
+            let of_onnx = [
+                self.size.is_some(),
+                self.batch.is_some(),
+                self.stride.is_some(),
+            ];
             if self.keep_norms || of_onnx.contains(&true) {
                 bail!(
                     "--size, --batch, --stride and --keep-norms are for ONNX, and `{}` is not: add --onnx or name it .onnx",
