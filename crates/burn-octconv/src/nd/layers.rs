@@ -16,6 +16,7 @@ use burn::{
 use super::{
     MapsError, OctMaps,
     maps::planes,
+    resample::reshape,
     split::{split_channels, trimmed},
 };
 use crate::{
@@ -106,7 +107,7 @@ impl<M: ChannelNorm> OctMapsNorm<M> {
             let norm = norms.next().expect("a norm for each group");
             let residual = residuals.as_mut().and_then(Iterator::next);
             let y = norm.normalize_with(planes(x), residual.map(planes), activation);
-            y.reshape(dims)
+            reshape(y, dims)
         })
     }
 

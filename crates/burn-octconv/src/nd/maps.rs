@@ -296,7 +296,7 @@ impl<const D: usize, const R: usize> OctMaps<D, R> {
     pub fn activate(self, activation: Activation) -> Self {
         self.map(|x| {
             let dims = x.dims();
-            activate(activation, planes(x)).reshape(dims)
+            resample::reshape(activate(activation, planes(x)), dims)
         })
     }
 
@@ -438,7 +438,7 @@ impl<const D: usize, const R: usize> OctMaps<D, R> {
 pub(super) fn planes<const R: usize>(x: Tensor<R>) -> Tensor<4> {
     let dims = x.dims();
     let pixels = dims[3.min(R)..].iter().product();
-    x.reshape([dims[0], dims[1], dims[2], pixels])
+    resample::reshape(x, [dims[0], dims[1], dims[2], pixels])
 }
 
 /// Side by side along the channels.

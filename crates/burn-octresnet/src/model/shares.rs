@@ -57,7 +57,7 @@ impl Shares {
                 let ChannelSplit { high, low } = ChannelSplit::new(channels, alpha)?;
                 vec![high, low]
             }
-            _ => split_channels(channels, &self.0)?,
+            _ => split_channels(channels, self.as_slice())?,
         })
     }
 }

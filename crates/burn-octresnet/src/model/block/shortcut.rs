@@ -74,10 +74,7 @@ impl PadShortcut {
     /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
     pub fn forward<M: OctaveMap>(&self, input: M) -> M {
         let size = input.size();
-        let groups = self.regroup(input.into_groups(), size);
-        let given = groups.iter().flatten().next();
-        let given = given.expect("a feature map has a group");
-        let ([batch, ..], device, dtype) = (given.dims(), given.device(), given.dtype());
+        let groups = self.filled(self.regroup(input.into_groups(), size), size);
         let stride = |x: Tensor<4>| match (self.stride, self.strided) {
             (1, _) => x,
             (_, true) => every_second(x),
@@ -91,15 +88,28 @@ impl PadShortcut {
                     let missing = channels - x.dims()[1];
                     Some(x.pad([(0, missing), (0, 0), (0, 0)], PadMode::Constant(0.0)))
                 }
-                None if channels > 0 => {
-                    let [height, width] = size_of(size, level);
-                    let shape = [batch, channels, height, width];
-                    Some(Tensor::zeros(shape, (&device, dtype)))
-                }
                 x => x,
             }
         };
         M::of_groups(groups.into_iter().enumerate().map(pad).collect(), size)
+    }
+
+    /// With a channel of zeros in every frequency that the output has and no channel came to.
+    fn filled(
+        &self,
+        mut groups: Vec<Option<Tensor<4>>>,
+        size: [usize; 2],
+    ) -> Vec<Option<Tensor<4>>> {
+        let first = groups.iter().position(Option::is_some);
+        let first = first.expect("a feature map has a group");
+        for level in 0..groups.len() {
+            if groups[level].is_none() && self.output[level] > 0 {
+                // Made of a channel that is there: ONNX says no new map of any batch.
+                let any = groups[first].clone().map(|x| channels_of(x, 0..1));
+                groups[level] = any.map(|x| at_level(x, first, level, size).mul_scalar(0.0));
+            }
+        }
+        groups
     }
 
     /// Moves channels that find no room in their frequency to another one.
