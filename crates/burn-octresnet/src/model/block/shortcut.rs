@@ -95,21 +95,24 @@ impl PadShortcut {
     }
 
     /// With a channel of zeros in every frequency that the output has and no channel came to.
-    fn filled(
-        &self,
-        mut groups: Vec<Option<Tensor<4>>>,
-        size: [usize; 2],
-    ) -> Vec<Option<Tensor<4>>> {
+    fn filled(&self, groups: Vec<Option<Tensor<4>>>, size: [usize; 2]) -> Vec<Option<Tensor<4>>> {
+        let lacks = |(x, &channels): (&Option<Tensor<4>>, &usize)| x.is_none() && channels > 0;
+        if !groups.iter().zip(&self.output).any(lacks) {
+            return groups;
+        }
         let first = groups.iter().position(Option::is_some);
         let first = first.expect("a feature map has a group");
-        for level in 0..groups.len() {
-            if groups[level].is_none() && self.output[level] > 0 {
-                // Made of a channel that is there: ONNX says no new map of any batch.
-                let any = groups[first].clone().map(|x| channels_of(x, 0..1));
-                groups[level] = any.map(|x| at_level(x, first, level, size).mul_scalar(0.0));
+        // Made of a channel that is there: ONNX says no new map of any batch.
+        let any = groups[first].clone().map(|x| channels_of(x, 0..1));
+        let fill = |(level, (x, &channels)): (usize, (Option<Tensor<4>>, &usize))| match x {
+            None if channels > 0 => {
+                let x = any.clone()?;
+                Some(at_level(x, first, level, size).mul_scalar(0.0))
             }
-        }
-        groups
+            x => x,
+        };
+        let groups = groups.into_iter().zip(&self.output).enumerate();
+        groups.map(fill).collect()
     }
 
     /// Moves channels that find no room in their frequency to another one.
