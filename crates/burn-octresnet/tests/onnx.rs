@@ -15,7 +15,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use burn_octresnet::{
-    model::{Alpha, Arch, OctResNet},
+    model::{Alpha, Arch, OctResNet, Stride},
     weights::WeightsError,
 };
 use examples::{Example, difference, examples, folder, logits};
@@ -87,6 +87,33 @@ fn every_network_runs_elsewhere() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     let [here, there] = worst;
     println!("at most {here:.1e} here, {there:.1e} in ONNX Runtime, of the largest logit");
+}
+
+/// Blocks of every kind that has more than two frequencies, strides either way.
+#[test]
+fn networks_of_three_frequencies_and_other_strides_run_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let three = Alpha::parse_shares("0.5,0.25,0.25").unwrap();
+    for (arch, alpha, stride) in [
+        (Arch::OctResNet26, three, Stride::Auto),
+        (Arch::OctResNet26V2, three, Stride::Auto),
+        (Arch::OctResNet20, three, Stride::Auto),
+        (Arch::OctResNet20, Alpha::Uniform(0.5), Stride::Strided),
+        (Arch::OctResNet26, Alpha::Uniform(0.0), Stride::Pooled),
+    ] {
+        let usual = small(arch, 0.5);
+        for size in [usual.size, usual.size.map(|side| side - 13)] {
+            let config = usual.config.clone().with_alpha(alpha).with_stride(stride);
+            let example = Example { config, size };
+            for (name, model) in forms(&example) {
+                model.save_onnx(&path, None, size).unwrap();
+                let here = run(&read(&path), example.images());
+                let off = difference(model.forward(example.images()), &here);
+                assert!(off < 1e-4, "{name}, stride {stride}: {off}");
+            }
+        }
+    }
 }
 
 fn small(arch: Arch, alpha: f64) -> Example {

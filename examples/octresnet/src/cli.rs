@@ -5,7 +5,7 @@ use std::{env, path::Path, process::ExitCode};
 
 use burn_image_train::{DeviceName, text::shortened};
 use burn_octresnet::{
-    model::{Alpha, Arch, OctResNetConfig, Stem},
+    model::{Alpha, Arch, OctResNetConfig, Stem, Stride},
     weights::{Checkpoint, WeightsError},
 };
 use clap::{
@@ -57,6 +57,15 @@ pub(crate) struct ModelArgs {
     /// 0 is the vanilla network.
     #[arg(long, value_name = "ALPHA")]
     pub(crate) alpha: Option<Alpha>,
+    /// Shares of channels at the resolutions 1, 1/2, 1/4 and so on, in place of --alpha: 0.5,0.25,0.25
+    ///
+    /// Those of the first three stages apart are separated by semicolons: 0.5,0.25,0.25;0.5,0.5;1.
+    /// MobileNets and DenseNets have two frequencies only.
+    #[arg(long, value_name = "SHARES", conflicts_with = "alpha", value_parser = Alpha::parse_shares)]
+    pub(crate) shares: Option<Alpha>,
+    /// How the stages take stride 2: pooled, strided, or auto, which is strided at alpha 0 only
+    #[arg(long, value_name = "auto|pooled|strided")]
+    pub(crate) stride: Option<Stride>,
     /// First layers: imagenet (for 224 pixels) or small (for 32 to 64)
     ///
     /// Another --arch than the recipe's comes with the stem that it was designed with, unless this
@@ -77,7 +86,8 @@ impl ModelArgs {
             model.arch = arch;
             model.stem = arch.default_stem();
         }
-        model.alpha = self.alpha.unwrap_or(model.alpha);
+        model.alpha = self.shares.or(self.alpha).unwrap_or(model.alpha);
+        model.stride = self.stride.unwrap_or(model.stride);
         model.stem = self.stem.unwrap_or(model.stem);
         model.width = self.width.unwrap_or(model.width);
     }

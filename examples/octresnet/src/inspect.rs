@@ -44,6 +44,8 @@ pub(crate) struct LayerMaps {
     pub(crate) high: Option<Maps>,
     /// Maps one octave below.
     pub(crate) low: Option<Maps>,
+    /// Maps further octaves below, of a network in more than two frequencies.
+    pub(crate) lower: Vec<Maps>,
 }
 
 impl LayerMaps {
@@ -53,7 +55,12 @@ impl LayerMaps {
             let maps = maps.as_ref()?;
             Some(MapGroup { name, maps, octave })
         });
-        MapsPicture::new(&self.name, groups.collect())
+        let lower = (2..).zip(&self.lower).map(|(octave, maps)| MapGroup {
+            name: "lower",
+            maps,
+            octave,
+        });
+        MapsPicture::new(&self.name, groups.chain(lower).collect())
     }
 }
 
@@ -82,11 +89,13 @@ impl Inspection {
         let batch = data.normalize.batch(pixels, size, &trained.device);
         let mut layers = Vec::new();
         for (name, features) in trained.model.forward_blocks(batch, blocks) {
-            let (high, low) = features.into_parts();
+            let mut groups = features.into_maps().into_groups().into_iter();
+            let mut next = || groups.next().flatten().map(values).transpose();
             layers.push(LayerMaps {
                 name,
-                high: high.map(values).transpose()?,
-                low: low.map(values).transpose()?,
+                high: next()?,
+                low: next()?,
+                lower: groups.flatten().map(values).collect::<Result<_, _>>()?,
             });
         }
         let low_size = layers.iter().find_map(|layer| {

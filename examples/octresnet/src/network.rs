@@ -6,7 +6,7 @@ use std::{path::Path, sync::Once};
 use burn::tensor::{Device, Tensor};
 use burn_image_train::{Baseline, Classifier, Cost, NetworkError, Start};
 use burn_octresnet::{
-    model::{Alpha, Arch, OctResNet, OctResNetConfig, Stem},
+    model::{Alpha, Arch, OctResNet, OctResNetConfig, Stem, Stride},
     weights::{Checkpoint, WeightsError},
 };
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,11 @@ pub(crate) type TrainedModel = burn_image_train::TrainedModel<ModelRecipe>;
 pub(crate) struct ModelRecipe {
     /// Which network of the family.
     pub(crate) arch: Arch,
-    /// Share of low-frequency channels: a number, or three for the first three stages.
+    /// Share of low-frequency channels: a number, or three for the first three stages; or the shares of
+    /// more than two frequencies.
     pub(crate) alpha: Alpha,
+    /// How the stages take stride 2: auto, pooled or strided.
+    pub(crate) stride: Stride,
     /// The layers before the first stage.
     pub(crate) stem: Stem,
     /// Factor on all channel counts.
@@ -39,6 +42,7 @@ impl ModelRecipe {
     pub(crate) fn config(&self, num_classes: usize) -> OctResNetConfig {
         OctResNetConfig {
             alpha: self.alpha,
+            stride: self.stride,
             stem: self.stem,
             width: self.width,
             zero_init_residual: self.zero_init_residual,
@@ -52,6 +56,7 @@ impl Default for ModelRecipe {
         Self {
             arch: Arch::OctResNet26,
             alpha: Alpha::Uniform(0.5),
+            stride: Stride::Auto,
             stem: Stem::Imagenet,
             width: 0.5,
             zero_init_residual: true,
@@ -112,10 +117,11 @@ impl Classifier for ModelRecipe {
         Some(Baseline {
             config: Self {
                 alpha: Alpha::Uniform(0.0),
+                stride: Stride::Auto,
                 ..self.clone()
             },
             name: "vanilla",
-            about: "the same network with α = 0",
+            about: "the same network with α = 0 and strided convolutions",
         })
     }
 
@@ -123,7 +129,16 @@ impl Classifier for ModelRecipe {
         let Self {
             arch, alpha, width, ..
         } = self;
-        format!("{arch} with α = {alpha}, width {width}")
+        let stride = stride_words(self.stride);
+        format!("{arch} with α = {alpha}{stride}, width {width}")
+    }
+}
+
+/// What is said of a stride beside α: nothing of the usual one.
+pub(crate) fn stride_words(stride: Stride) -> String {
+    match stride {
+        Stride::Auto => String::new(),
+        stride => format!(", stride {stride}"),
     }
 }
 
@@ -222,6 +237,11 @@ mod tests {
             (r#"{"alpha": 1.5}"#, &["1.5"]),
             (r#"{"width": 0.0}"#, &["width is 0"]),
             (r#"{"num_classes": 3}"#, &["num_classes"]),
+            (r#"{"stride": "both"}"#, &["model.stride", "pooled"]),
+            (
+                r#"{"arch": "oct-densenet-121", "stride": "pooled"}"#,
+                &["oct-densenet-121", "'auto'"],
+            ),
         ];
         for (model, expected) in cases {
             fs::write(&path, format!("{{\"model\": {model}}}")).unwrap();

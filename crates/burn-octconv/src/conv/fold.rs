@@ -17,7 +17,8 @@ use burn::{
 use super::OctConv2d;
 use crate::{Downsample, OctBatchNorm};
 
-type Kernel = Param<Tensor<4>>;
+/// A kernel `[channels_out, channels_in / groups, …]`.
+type Kernel<const R: usize> = Param<Tensor<R>>;
 type Bias = Param<Tensor<1>>;
 
 /// A batch norm with fixed statistics: `scale · x + shift`, each `[channels]`.
@@ -60,15 +61,16 @@ impl Affine {
     }
 
     /// The kernel of a convolution followed by the norm.
-    fn rows(&self, kernel: &Kernel) -> Kernel {
+    pub(crate) fn rows<const R: usize>(&self, kernel: &Kernel<R>) -> Kernel<R> {
         let kernel = kernel.val().detach();
-        let (dtype, [rows, ..]) = (kernel.dtype(), kernel.dims());
-        let scale = self.scale.clone().reshape([rows, 1, 1, 1]);
+        let (dtype, mut dims) = (kernel.dtype(), [1; R]);
+        dims[0] = kernel.dims()[0];
+        let scale = self.scale.clone().reshape(dims);
         Param::from_tensor((wide(kernel) * scale).cast(dtype))
     }
 
     /// The bias of a convolution followed by the norm, in the precision of its kernel.
-    fn bias(&self, bias: Option<&Bias>, dtype: DType) -> Bias {
+    pub(crate) fn bias(&self, bias: Option<&Bias>, dtype: DType) -> Bias {
         let shift = self.shift.clone();
         let bias = match bias {
             Some(bias) => wide(bias.val().detach()) * self.scale.clone() + shift,
@@ -78,17 +80,18 @@ impl Affine {
     }
 
     /// The kernel of a 1×1 convolution after the norm.
-    fn columns(&self, kernel: &Kernel) -> Kernel {
+    pub(crate) fn columns<const R: usize>(&self, kernel: &Kernel<R>) -> Kernel<R> {
         let kernel = kernel.val().detach();
-        let (dtype, [_, columns, ..]) = (kernel.dtype(), kernel.dims());
-        let scale = self.scale.clone().reshape([1, columns, 1, 1]);
+        let (dtype, mut dims) = (kernel.dtype(), [1; R]);
+        dims[1] = kernel.dims()[1];
+        let scale = self.scale.clone().reshape(dims);
         Param::from_tensor((wide(kernel) * scale).cast(dtype))
     }
 
     /// What a 1×1 convolution after the norm adds to every pixel: its kernel times the shift.
-    fn constant(&self, kernel: &Kernel) -> Tensor<1> {
+    pub(crate) fn constant<const R: usize>(&self, kernel: &Kernel<R>) -> Tensor<1> {
         let kernel = wide(kernel.val().detach());
-        let [rows, columns, ..] = kernel.dims();
+        let (rows, columns) = (kernel.dims()[0], kernel.dims()[1]);
         let shift = self.shift.clone().reshape([columns, 1]);
         kernel
             .reshape([rows, columns])
@@ -98,7 +101,7 @@ impl Affine {
 }
 
 /// In a precision that holds variances, which overflow and underflow f16.
-fn wide<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+pub(crate) fn wide<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     match x.dtype() {
         DType::F16 | DType::BF16 => x.cast(DType::F32),
         _ => x,
@@ -163,23 +166,24 @@ impl OctConv2d {
         let dtype = self.dtype();
         let high = norm.high.as_ref().map(Affine::new);
         let low = norm.low.as_ref().map(Affine::new);
-        let paths = |from_high: &Option<Kernel>, from_low: &Option<Kernel>, bias: &Option<Bias>| {
-            let from_high = from_high.as_ref().zip(high.as_ref());
-            let from_low = from_low.as_ref().zip(low.as_ref());
-            let mut constants = bias.as_ref().map(|bias| wide(bias.val().detach()));
-            for (kernel, affine) in [from_high, from_low].into_iter().flatten() {
-                let constant = affine.constant(kernel);
-                constants = Some(match constants {
-                    Some(sum) => sum + constant,
-                    None => constant,
-                });
-            }
-            (
-                from_high.map(|(kernel, affine)| affine.columns(kernel)),
-                from_low.map(|(kernel, affine)| affine.columns(kernel)),
-                constants.map(|bias| Param::from_tensor(bias.cast(dtype))),
-            )
-        };
+        let paths =
+            |from_high: &Option<Kernel<4>>, from_low: &Option<Kernel<4>>, bias: &Option<Bias>| {
+                let from_high = from_high.as_ref().zip(high.as_ref());
+                let from_low = from_low.as_ref().zip(low.as_ref());
+                let mut constants = bias.as_ref().map(|bias| wide(bias.val().detach()));
+                for (kernel, affine) in [from_high, from_low].into_iter().flatten() {
+                    let constant = affine.constant(kernel);
+                    constants = Some(match constants {
+                        Some(sum) => sum + constant,
+                        None => constant,
+                    });
+                }
+                (
+                    from_high.map(|(kernel, affine)| affine.columns(kernel)),
+                    from_low.map(|(kernel, affine)| affine.columns(kernel)),
+                    constants.map(|bias| Param::from_tensor(bias.cast(dtype))),
+                )
+            };
         let (h2h, l2h, bias_high) = paths(&self.h2h, &self.l2h, &self.bias_high);
         let (h2l, l2l, bias_low) = paths(&self.h2l, &self.l2l, &self.bias_low);
         Some(Self {

@@ -15,11 +15,14 @@ use burn::{
 
 use super::{
     MapsError, OctMaps,
+    maps::planes,
+    resample::reshape,
     split::{split_channels, trimmed},
 };
 use crate::{
     ChannelNorm, OctActivation, OctConvError, OctDropout,
     layers::{cut_batch_norm, glue_batch_norms},
+    ops::norm::Activation,
 };
 
 impl OctActivation {
@@ -76,15 +79,35 @@ impl<M: ChannelNorm> OctMapsNorm<M> {
     /// If the groups of the input are not those that the layer was built for; [`check`](Self::check)
     /// returns the error instead.
     pub fn forward<const D: usize, const R: usize>(&self, input: OctMaps<D, R>) -> OctMaps<D, R> {
+        self.forward_with(input, None, Activation::Identity)
+    }
+
+    /// Normalises every group, adds `residual` if there is one, and applies `activation`: the same
+    /// as doing so step by step, in one operation where a norm has it, as batch norms in training on
+    /// Flex do.
+    ///
+    /// # Panics
+    ///
+    /// If the groups of the input are not those that the layer was built for, or the residual does
+    /// not have the shapes of the input.
+    pub fn forward_with<const D: usize, const R: usize>(
+        &self,
+        input: OctMaps<D, R>,
+        residual: Option<OctMaps<D, R>>,
+        activation: Activation,
+    ) -> OctMaps<D, R> {
         self.check(&input).unwrap_or_else(|e| panic!("{e}"));
+        if let Some(residual) = &residual {
+            input.check_same(residual).unwrap_or_else(|e| panic!("{e}"));
+        }
         let mut norms = self.groups.iter().flatten();
+        let mut residuals = residual.map(|maps| maps.into_groups().into_iter().flatten());
         input.map(|x| {
             let dims = x.dims();
             let norm = norms.next().expect("a norm for each group");
-            // To a norm, where in a map a pixel lies makes no difference.
-            let pixels = dims[3.min(R)..].iter().product();
-            let x = x.reshape([dims[0], dims[1], dims[2], pixels]);
-            norm.normalize(x).reshape(dims)
+            let residual = residuals.as_mut().and_then(Iterator::next);
+            let y = norm.normalize_with(planes(x), residual.map(planes), activation);
+            reshape(y, dims)
         })
     }
 

@@ -7,6 +7,7 @@ use super::{
     MapsError, resample,
     split::{shares_of, split_channels},
 };
+use crate::ops::norm::{Activation, activate};
 
 /// A feature map over `D` axes in any number of frequencies, kept in tensors of rank `R = D + 2`:
 /// group `l` of channels has 1/2ˡ of the full resolution along the octave axes.
@@ -291,6 +292,14 @@ impl<const D: usize, const R: usize> OctMaps<D, R> {
         self.map(relu)
     }
 
+    /// Applies an activation to every group.
+    pub fn activate(self, activation: Activation) -> Self {
+        self.map(|x| {
+            let dims = x.dims();
+            resample::reshape(activate(activation, planes(x)), dims)
+        })
+    }
+
     /// Combines two feature maps group by group, as a residual sum does.
     ///
     /// # Errors
@@ -301,16 +310,22 @@ impl<const D: usize, const R: usize> OctMaps<D, R> {
         other: Self,
         f: impl Fn(Tensor<R>, Tensor<R>) -> Tensor<R>,
     ) -> Result<Self, MapsError> {
+        self.check_same(&other)?;
+        let pairs = self.groups.into_iter().zip(other.groups);
+        let groups = pairs.map(|(a, b)| a.zip(b).map(|(a, b)| f(a, b))).collect();
+        Ok(Self { groups, ..self })
+    }
+
+    /// Whether `other` has the same groups and shapes.
+    pub(super) fn check_same(&self, other: &Self) -> Result<(), MapsError> {
         let shapes = |maps: &Self| -> Vec<_> {
             let groups = maps.groups.iter();
             groups.map(|x| x.as_ref().map(Tensor::dims)).collect()
         };
-        if shapes(&self) != shapes(&other) || !self.halves_as(&other) {
-            return Err(self.mismatch(&other));
+        match shapes(self) == shapes(other) && self.halves_as(other) {
+            true => Ok(()),
+            false => Err(self.mismatch(other)),
         }
-        let pairs = self.groups.into_iter().zip(other.groups);
-        let groups = pairs.map(|(a, b)| a.zip(b).map(|(a, b)| f(a, b))).collect();
-        Ok(Self { groups, ..self })
     }
 
     /// Whether both halve the same axes, where it shows.
@@ -417,6 +432,13 @@ impl<const D: usize, const R: usize> OctMaps<D, R> {
         });
         join(groups.collect()).expect("a feature map has at least one group")
     }
+}
+
+/// A group's map as planes `[batch, channels, rows, columns]`, for what treats all pixels alike.
+pub(super) fn planes<const R: usize>(x: Tensor<R>) -> Tensor<4> {
+    let dims = x.dims();
+    let pixels = dims[3.min(R)..].iter().product();
+    resample::reshape(x, [dims[0], dims[1], dims[2], pixels])
 }
 
 /// Side by side along the channels.

@@ -12,6 +12,7 @@ mod cost;
 mod engine;
 mod error;
 mod features;
+mod fold;
 mod layer;
 mod layers;
 mod maps;

@@ -3,7 +3,8 @@
 //! Burn pools and interpolates maps over two axes. One axis is a plane of one row; three are two
 //! steps, over height and width and over the frames, since windows and blocks are products.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
+use core::any::Any;
 
 use burn::tensor::{
     Tensor, TensorData,
@@ -36,7 +37,7 @@ fn by_planes<const D: usize, const R: usize>(
                 [0, 0],
             );
             dims[2] = y.dims()[3];
-            return y.reshape(dims);
+            return reshape(y, dims);
         }
         let product = |dims: &[usize]| dims.iter().product::<usize>();
         let plane = [
@@ -45,13 +46,13 @@ fn by_planes<const D: usize, const R: usize>(
             dims[2 + first],
             product(&dims[3 + first..]),
         ];
-        let y = step(x.reshape(plane), meant, [first, D - 1]);
+        let y = step(reshape(x, plane), meant, [first, D - 1]);
         let [.., rows, columns] = y.dims();
         dims[2 + first] = rows;
         if paired {
             dims[R - 1] = columns;
         }
-        x = y.reshape(dims);
+        x = reshape(y, dims);
     }
     x
 }
@@ -153,6 +154,17 @@ pub(super) fn unpool<const D: usize, const R: usize>(
         x * shares
     });
     upsample_nearest(shares, axes, size)
+}
+
+/// The values in another shape; nothing is done for the shape that they have, which an exporter would
+/// write down, and could not say of any batch.
+pub(super) fn reshape<const A: usize, const B: usize>(x: Tensor<A>, dims: [usize; B]) -> Tensor<B> {
+    if x.dims()[..] != dims[..] {
+        return x.reshape(dims);
+    }
+    let same: Box<dyn Any> = Box::new(x);
+    let same = same.downcast::<Tensor<B>>();
+    *same.expect("tensors of as many axes are of one type")
 }
 
 /// A slice along `dim`; nothing is done for the whole.

@@ -1,8 +1,8 @@
 use burn::{config::Config, tensor::Device};
-use burn_octconv::{ChannelSplit, Cost};
+use burn_octconv::Cost;
 use serde::{Deserialize, Serialize};
 
-use super::{Alpha, Arch, ModelError, OctResNet, Stem};
+use super::{Alpha, Arch, ModelError, OctResNet, Shares, Stem, Stride};
 
 /// The widest that a network can be: four thousand times the kernels. Beyond, merely naming the parts
 /// takes gigabytes for the norms.
@@ -29,6 +29,8 @@ pub struct OctResNetConfig {
     pub num_classes: usize,
     /// Share of low-frequency channels.
     pub alpha: Alpha,
+    /// How the stages take stride 2. A DenseNet, whose transitions pool at any α, has no choice.
+    pub stride: Stride,
     /// The layers before the first stage.
     pub stem: Stem,
     /// Factor on all channel counts, rounded to the nearest integer (in MobileNets down), on top
@@ -64,16 +66,18 @@ impl OctResNetConfig {
             arch,
             num_classes,
             alpha: Alpha::Uniform(0.5),
+            stride: Stride::Auto,
             stem: arch.default_stem(),
             width: 1.0,
             zero_init_residual: false,
         }
     }
 
-    /// The vanilla network beside this one.
+    /// The vanilla network beside this one, with strided convolutions.
     pub fn vanilla(&self) -> Self {
         Self {
             alpha: Alpha::Uniform(0.0),
+            stride: Stride::Auto,
             ..self.clone()
         }
     }
@@ -82,6 +86,26 @@ impl OctResNetConfig {
     pub fn with_alpha(self, alpha: impl Into<Alpha>) -> Self {
         let alpha = alpha.into();
         Self { alpha, ..self }
+    }
+
+    /// Sets the shares of channels at the resolutions 1, ½, ¼, … in all stages but the last. Two of them
+    /// are an α, and the same network. The blocks of ResNets, ResNeXts and SE-ResNets have up to
+    /// [`Shares::MOST`] frequencies, all others two.
+    ///
+    /// # Panics
+    ///
+    /// For no shares, or more than [`Shares::MOST`].
+    pub fn with_shares(self, shares: impl AsRef<[f64]>) -> Self {
+        let given = shares.as_ref();
+        let shares = Shares::of(given);
+        let shares = shares
+            .unwrap_or_else(|| panic!("shares are {given:?}: give 1 to {} of them", Shares::MOST));
+        self.with_alpha(Alpha::of_shares([shares; 3]))
+    }
+
+    /// Sets how the stages take stride 2.
+    pub fn with_stride(self, stride: Stride) -> Self {
+        Self { stride, ..self }
     }
 
     /// Sets the layers before the first stage.
@@ -143,12 +167,16 @@ impl OctResNetConfig {
         if !(self.width > 0.0 && self.width <= MAX_WIDTH) {
             return Err(ModelError::Width(self.width));
         }
-        for alpha in self.alpha.stages() {
-            ChannelSplit::new(1, alpha)?;
+        for shares in self.alpha.stages() {
+            shares.split(1)?;
         }
         let (arch, stem) = (self.arch, self.stem);
         if !arch.has_stem(stem) {
             return Err(ModelError::Stem { arch, stem });
+        }
+        if self.stride != Stride::Auto && arch == Arch::OctDenseNet121 {
+            let stride = self.stride;
+            return Err(ModelError::Stride { arch, stride });
         }
         self.blueprint()?
             .layer_costs(self.num_classes, size)
@@ -173,6 +201,11 @@ impl OctResNetConfig {
         };
         let stem = config.blueprint().ok()?.stem;
         stem.convs.first().map(|&(_, channels, _)| channels)
+    }
+
+    /// Whether the stages' convolutions of stride 2 are strided.
+    pub(super) fn strided(&self) -> bool {
+        self.stride.is_strided(self.alpha)
     }
 
     /// `base` channels times the width, rounded to the nearest integer.

@@ -1,11 +1,10 @@
 //! Where the parameters of a vanilla network go in an octave one of the same architecture.
 
-use burn_octconv::OctConv2dConfig;
-
 use super::{
-    ModelError, OctResNetConfig,
+    ModelError, OctResNetConfig, Shares,
+    conv::ConvSpec,
     family::Tail,
-    layers::Layer,
+    layers::{Layer, hidden},
     wire::{Chain, Wire},
 };
 
@@ -22,74 +21,108 @@ pub(crate) struct Piece {
     pub(crate) columns: Option<Vec<usize>>,
 }
 
-/// The parameters of a layer of a block.
-fn layer_pieces(chain: &Chain, prefix: &str, name: &str, layer: &Layer, pieces: &mut Vec<Piece>) {
+/// The parameters of a layer of a block, of layers for more than two frequencies or (not `many`) for
+/// two.
+fn layer_pieces(
+    chain: &Chain,
+    (prefix, name): (&str, &str),
+    layer: &Layer,
+    many: bool,
+    pieces: &mut Vec<Piece>,
+) -> Result<(), ModelError> {
     let [before, after] = chain.around(name);
     let path = format!("{prefix}{name}");
     match layer {
-        Layer::Conv(conv) => convolution(&path, conv, before, after, pieces),
-        Layer::Norm { .. } if chain.pre_activation => norm(&path, before, pieces),
-        Layer::Norm { .. } => norm(&path, after, pieces),
-        Layer::PlainNorm { .. } => norm(&path, chain.input(), pieces),
-        Layer::SqueezeExcite(config) => {
-            let hidden = (config.channels / config.reduction).max(1);
-            squeeze_excite(&path, hidden, after, pieces);
+        Layer::Conv(spec) => convolution(&path, spec, many, [before, after], pieces)?,
+        Layer::Norm { .. } if chain.pre_activation => norm(&path, many, before, pieces),
+        Layer::Norm { .. } => norm(&path, many, after, pieces),
+        Layer::PlainNorm { .. } => norm(&path, many, chain.input(), pieces),
+        Layer::SqueezeExcite { channels, .. } => {
+            squeeze_excite(&path, many, hidden(*channels), after, pieces);
         }
         Layer::Linear { .. } => {}
     }
+    Ok(())
+}
+
+/// The groups that a path leads from and to.
+type Ends = (usize, usize);
+
+/// The kernels of a layer by name, each with the groups that it leads from and to.
+fn kernels(spec: &ConvSpec, many: bool) -> Result<Vec<(String, Ends)>, ModelError> {
+    let two = [
+        ("h2h", (0, 0)),
+        ("h2l", (0, 1)),
+        ("l2h", (1, 0)),
+        ("l2l", (1, 1)),
+    ];
+    Ok(match many {
+        false => two.map(|(name, ends)| (name.into(), ends)).into(),
+        true => {
+            let paths = spec.many().plan()?.paths.into_iter().enumerate();
+            let named = paths.map(|(i, path)| (format!("kernels.{i}"), (path.from, path.to)));
+            named.collect()
+        }
+    })
 }
 
 fn convolution(
     path: &str,
-    conv: &OctConv2dConfig,
-    input: &Wire,
-    output: &Wire,
+    spec: &ConvSpec,
+    many: bool,
+    [input, output]: [&Wire; 2],
     pieces: &mut Vec<Piece>,
-) {
-    let depthwise = conv.groups > 1 && conv.channels == [conv.groups; 2];
-    // Within its group, a channel's column counts from the group's first channel.
-    let columns = |wire: &[usize], first: usize| match (depthwise, conv.groups) {
+) -> Result<(), ModelError> {
+    let depthwise = spec.is_depthwise();
+    // Within its group of the convolution, a channel's column counts from the group's first channel.
+    let columns = |from: usize| match (depthwise, spec.groups) {
         (true, _) => vec![0],
-        (false, 1) => wire.to_vec(),
-        (false, groups) => (first..first + wire.len() / groups).collect(),
+        (false, 1) => input.groups[from].clone(),
+        (false, groups) => {
+            let length = |wire: &Vec<usize>| wire.len() / groups;
+            let first = input.groups[..from].iter().map(length).sum();
+            (first..first + length(&input.groups[from])).collect()
+        }
     };
-    let high = columns(&input.high, 0);
-    let low = columns(&input.low, high.len());
-    for (kernel, rows, from, columns) in [
-        ("h2h", &output.high, &input.high, &high),
-        ("h2l", &output.low, &input.high, &high),
-        ("l2h", &output.high, &input.low, &low),
-        ("l2l", &output.low, &input.low, &low),
-    ] {
-        let exchange = matches!(kernel, "h2l" | "l2h");
-        if rows.is_empty() || from.is_empty() || depthwise && exchange {
+    let channels = |wire: &Wire, level: usize| wire.groups.get(level).map_or(0, Vec::len);
+    for (kernel, (from, to)) in kernels(spec, many)? {
+        if channels(output, to) == 0 || channels(input, from) == 0 || depthwise && from != to {
             continue;
         }
         pieces.push(Piece {
             name: format!("{path}.{kernel}"),
             whole: format!("{path}.h2h"),
-            rows: rows.clone(),
-            columns: Some(columns.clone()),
+            rows: output.groups[to].clone(),
+            columns: Some(columns(from)),
         });
+    }
+    Ok(())
+}
+
+/// What the part of a layer is called that belongs to a frequency.
+fn part(many: bool, level: usize, two: &str, more: &str) -> String {
+    match (many, level) {
+        (true, level) => format!("{more}.{level}"),
+        (false, 0) => format!("{two}high"),
+        (false, _) => format!("{two}low"),
     }
 }
 
-fn norm(path: &str, wire: &Wire, pieces: &mut Vec<Piece>) {
-    for (group, channels) in [("high", &wire.high), ("low", &wire.low)] {
+fn norm(path: &str, many: bool, wire: &Wire, pieces: &mut Vec<Piece>) {
+    for (level, channels) in wire.levels() {
+        let group = part(many, level, "", "groups");
         for parameter in ["gamma", "beta", "running_mean", "running_var"] {
-            if !channels.is_empty() {
-                pieces.push(Piece {
-                    name: format!("{path}.{group}.{parameter}"),
-                    whole: format!("{path}.high.{parameter}"),
-                    rows: channels.clone(),
-                    columns: None,
-                });
-            }
+            pieces.push(Piece {
+                name: format!("{path}.{group}.{parameter}"),
+                whole: format!("{path}.high.{parameter}"),
+                rows: channels.to_vec(),
+                columns: None,
+            });
         }
     }
 }
 
-fn squeeze_excite(path: &str, hidden: usize, wire: &Wire, pieces: &mut Vec<Piece>) {
+fn squeeze_excite(path: &str, many: bool, hidden: usize, wire: &Wire, pieces: &mut Vec<Piece>) {
     let all: Vec<usize> = (0..hidden).collect();
     let mut push = |name: &str, whole: &str, rows: &[usize], columns: Option<&[usize]>| {
         pieces.push(Piece {
@@ -99,22 +132,14 @@ fn squeeze_excite(path: &str, hidden: usize, wire: &Wire, pieces: &mut Vec<Piece
             columns: columns.map(<[usize]>::to_vec),
         });
     };
-    push(
-        "squeeze.weight",
-        "squeeze.weight",
-        &wire.joined(),
-        Some(&all),
-    );
+    let weight = "squeeze.weight";
+    push(weight, weight, &wire.joined(), Some(&all));
     push("squeeze.bias", "squeeze.bias", &all, None);
-    for (group, channels) in [("high", &wire.high), ("low", &wire.low)] {
-        if !channels.is_empty() {
-            let (weight, bias) = (
-                format!("excite_{group}.weight"),
-                format!("excite_{group}.bias"),
-            );
-            push(&weight, "excite_high.weight", &all, Some(channels));
-            push(&bias, "excite_high.bias", channels, None);
-        }
+    for (level, channels) in wire.levels() {
+        let excite = part(many, level, "excite_", "excite");
+        let [weight, bias] = ["weight", "bias"].map(|name| format!("{excite}.{name}"));
+        push(&weight, "excite_high.weight", &all, Some(channels));
+        push(&bias, "excite_high.bias", channels, None);
     }
 }
 
@@ -133,13 +158,14 @@ impl OctResNetConfig {
             Some(&(_, channels, _)) => channels,
             None => 3,
         };
-        let mut wire = Wire::new(stem, 0.0, 1)?;
+        let mut wire = Wire::new(stem, Shares::PLAIN, 1)?;
         for (stage, blocks) in blueprint.stages.iter().enumerate() {
             for (index, block) in blocks.iter().enumerate() {
                 let prefix = format!("layer{}.{index}.", stage + 1);
                 let chain = block.chain(wire)?;
                 for (name, layer) in block.layers().iter() {
-                    layer_pieces(&chain, &prefix, name, layer, &mut pieces);
+                    let place = (prefix.as_str(), name);
+                    layer_pieces(&chain, place, layer, block.is_many(), &mut pieces)?;
                 }
                 wire = chain.output;
             }

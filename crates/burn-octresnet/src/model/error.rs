@@ -1,6 +1,6 @@
 use burn_octconv::OctConvError;
 
-use super::{Arch, Stem, config::MAX_WIDTH};
+use super::{Alpha, Arch, Shares, Stem, Stride, config::MAX_WIDTH};
 
 /// Why a network cannot be built. Every message is one line and names the offending value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -36,6 +36,25 @@ pub enum ModelError {
         /// The stem asked for.
         stem: Stem,
     },
+    /// A way to take stride 2 for a network that has no convolutions of stride 2 in its stages.
+    #[error("{arch} pools between its stages at any alpha: use stride 'auto', not '{stride}'")]
+    Stride {
+        /// The network.
+        arch: Arch,
+        /// The stride asked for.
+        stride: Stride,
+    },
+    /// More than two frequencies in a network whose blocks have no more.
+    #[error(
+        "{arch} has blocks of two frequencies only, as all MobileNets and DenseNets have: shares {shares} are \
+         more; use alpha, or a ResNet, ResNeXt or SE-ResNet"
+    )]
+    Frequencies {
+        /// The network.
+        arch: Arch,
+        /// The shares of a stage.
+        shares: Shares,
+    },
     /// A low frequency in the last stage.
     #[error(
         "{arch} has three stages, and the last has alpha 0: the third share must be 0, not {third}"
@@ -43,7 +62,7 @@ pub enum ModelError {
     LastStage {
         /// The network.
         arch: Arch,
-        /// The share given for the third stage.
-        third: f64,
+        /// What was given for the third stage.
+        third: Alpha,
     },
 }

@@ -2,37 +2,36 @@
 
 use burn::{
     module::Module,
-    nn::{
-        BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, PaddingConfig2d,
-        conv::{Conv2d, Conv2dConfig},
-    },
+    nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, conv::Conv2d},
     tensor::Device,
 };
 use burn_octconv::{
-    ChannelSplit, Cost, OctBatchNorm, OctBatchNormConfig, OctConv2d, OctConv2dConfig, OctConvError,
-    OctFeatures, OctSqueezeExcite, OctSqueezeExciteConfig, fold_batch_norm,
+    Cost, OctConvError, OctFeatures, fold_batch_norm,
     ops::{
         conv2d,
         norm::{Activation, batch_norm},
     },
 };
 
-use super::LayerCost;
+use super::{Kind, LayerCost, Shares, conv::ConvSpec, features::OctaveMap};
 
 /// A layer that has parameters, statistics or multiply–adds.
 #[derive(Debug, Clone)]
 pub(super) enum Layer {
-    Conv(OctConv2dConfig),
+    Conv(ConvSpec),
     Norm {
         channels: usize,
-        alpha: f64,
+        shares: Shares,
     },
     /// A norm whose γ and β stay 1 and 0.
     PlainNorm {
         channels: usize,
-        alpha: f64,
+        shares: Shares,
     },
-    SqueezeExcite(OctSqueezeExciteConfig),
+    SqueezeExcite {
+        channels: usize,
+        shares: Shares,
+    },
     Linear {
         input: usize,
         output: usize,
@@ -50,42 +49,25 @@ impl Layer {
         Ok(match self {
             Self::Conv(conv) => conv.cost(size)?,
             // The γ and β of a plain norm are stored, and counted by the authors too.
-            Self::Norm { channels, alpha } | Self::PlainNorm { channels, alpha } => {
-                let split = ChannelSplit::new(*channels, *alpha)?;
+            Self::Norm { channels, shares } | Self::PlainNorm { channels, shares } => {
+                let groups = shares.split(*channels)?;
                 Cost {
-                    params: 2 * split.total() as u64,
+                    params: 2 * groups.iter().sum::<usize>() as u64,
                     ..Cost::default()
                 }
             }
-            Self::SqueezeExcite(config) => {
-                let hidden = (config.channels / config.reduction).max(1);
-                linear(config.channels, hidden) + linear(hidden, config.channels)
+            Self::SqueezeExcite { channels, .. } => {
+                let hidden = hidden(*channels);
+                linear(*channels, hidden) + linear(hidden, *channels)
             }
             Self::Linear { input, output } => linear(*input, *output),
         })
     }
 }
 
-/// The initialisation of all convolutions: normal with variance 2 / fan-out (He et al.,
-/// <https://arxiv.org/abs/1502.01852>).
-fn kernel_initializer() -> Initializer {
-    Initializer::KaimingNormal {
-        gain: std::f64::consts::SQRT_2,
-        fan_out_only: true,
-    }
-}
-
-/// A convolution without bias, `channels = [in, out]`, with a square kernel and α = 0, strided.
-pub(super) fn conv(channels: [usize; 2], kernel: usize, stride: usize) -> OctConv2dConfig {
-    // Explicit, since `Same` would pad a strided convolution at the end only.
-    let pad = kernel / 2;
-    OctConv2dConfig::new(channels, [kernel; 2])
-        .with_stride([stride; 2])
-        .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
-        .with_bias(false)
-        .with_initializer(kernel_initializer())
-        .with_alpha(0.0)
-        .with_strided(true)
+/// Units of the hidden layer of a gate over so many channels (Hu et al., with a reduction of 16).
+pub(super) fn hidden(channels: usize) -> usize {
+    (channels / 16).max(1)
 }
 
 /// Named layers of one block, each with how far the block has reduced the resolution before it.
@@ -146,67 +128,67 @@ impl Parts<'_> {
     }
 
     /// Builds an octave convolution, if it is described.
-    pub(super) fn maybe_conv(&mut self, name: &str) -> Result<Option<OctConv2d>, OctConvError> {
+    pub(super) fn maybe_conv<K: Kind>(&mut self, name: &str) -> Result<Option<K>, OctConvError> {
         match self.take(name) {
             None => Ok(None),
-            Some(Layer::Conv(conv)) => conv.try_init(self.device).map(Some),
+            Some(Layer::Conv(spec)) => K::build(&spec, self.device).map(Some),
             Some(other) => unreachable!("{name} is described as {other:?}"),
         }
     }
 
     /// Builds an octave convolution.
-    pub(super) fn conv(&mut self, name: &str) -> Result<OctConv2d, OctConvError> {
+    pub(super) fn conv<K: Kind>(&mut self, name: &str) -> Result<K, OctConvError> {
         Ok(self.maybe_conv(name)?.unwrap_or_else(|| missing(name)))
     }
 
     /// Builds a norm, if it is described.
-    pub(super) fn maybe_norm(&mut self, name: &str) -> Result<Option<OctBatchNorm>, OctConvError> {
+    pub(super) fn maybe_norm<K: Kind>(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<K::Norm>, OctConvError> {
         match self.take(name) {
             None => Ok(None),
-            Some(Layer::Norm { channels, alpha }) => OctBatchNormConfig::new(channels)
-                .with_alpha(alpha)
-                .try_init(self.device)
-                .map(Some),
+            Some(Layer::Norm { channels, shares }) => {
+                K::norm(channels, shares, self.device).map(Some)
+            }
             Some(other) => unreachable!("{name} is described as {other:?}"),
         }
     }
 
     /// Builds a norm.
-    pub(super) fn norm(&mut self, name: &str) -> Result<OctBatchNorm, OctConvError> {
-        Ok(self.maybe_norm(name)?.unwrap_or_else(|| missing(name)))
+    pub(super) fn norm<K: Kind>(&mut self, name: &str) -> Result<K::Norm, OctConvError> {
+        let norm = self.maybe_norm::<K>(name)?;
+        Ok(norm.unwrap_or_else(|| missing(name)))
     }
 
     /// Builds a norm whose γ and β stay 1 and 0, if it is described.
-    pub(super) fn maybe_plain_norm(
+    pub(super) fn maybe_plain_norm<K: Kind>(
         &mut self,
         name: &str,
-    ) -> Result<Option<OctBatchNorm>, OctConvError> {
-        let (channels, alpha) = match self.take(name) {
+    ) -> Result<Option<K::Norm>, OctConvError> {
+        let (channels, shares) = match self.take(name) {
             None => return Ok(None),
-            Some(Layer::PlainNorm { channels, alpha }) => (channels, alpha),
+            Some(Layer::PlainNorm { channels, shares }) => (channels, shares),
             Some(other) => unreachable!("{name} is described as {other:?}"),
         };
-        let norm = OctBatchNormConfig::new(channels).with_alpha(alpha);
-        let freeze = |norm: BatchNorm| BatchNorm {
-            gamma: norm.gamma.set_require_grad(false),
-            beta: norm.beta.set_require_grad(false),
-            ..norm
-        };
-        let OctBatchNorm { high, low } = norm.try_init(self.device)?;
-        Ok(Some(OctBatchNorm {
-            high: high.map(freeze),
-            low: low.map(freeze),
-        }))
+        let mut norm = K::norm(channels, shares, self.device)?;
+        for group in K::groups(&mut norm) {
+            group.gamma = group.gamma.clone().set_require_grad(false);
+            group.beta = group.beta.clone().set_require_grad(false);
+        }
+        Ok(Some(norm))
     }
 
     /// Builds a squeeze-and-excitation, if it is described.
-    pub(super) fn maybe_squeeze_excite(
+    pub(super) fn maybe_squeeze_excite<K: Kind>(
         &mut self,
         name: &str,
-    ) -> Result<Option<OctSqueezeExcite>, OctConvError> {
+    ) -> Result<Option<K::SqueezeExcite>, OctConvError> {
         match self.take(name) {
             None => Ok(None),
-            Some(Layer::SqueezeExcite(config)) => config.try_init(self.device).map(Some),
+            Some(Layer::SqueezeExcite { channels, shares }) => {
+                K::squeeze_excite(channels, shares, self.device).map(Some)
+            }
             Some(other) => unreachable!("{name} is described as {other:?}"),
         }
     }
@@ -221,16 +203,11 @@ impl Parts<'_> {
 
     /// Builds a vanilla convolution, and the norm after it if that is described, too.
     pub(super) fn conv2d(&mut self, conv: &str, bn: &str) -> (Conv2d, Option<BatchNorm>) {
-        let config = match self.take(conv) {
-            Some(Layer::Conv(config)) => config,
+        let spec = match self.take(conv) {
+            Some(Layer::Conv(spec)) => spec,
             other => unreachable!("{conv} is described as {other:?}"),
         };
-        let vanilla = Conv2dConfig::new(config.channels, config.kernel_size)
-            .with_stride(config.stride)
-            .with_padding(config.padding)
-            .with_bias(config.bias)
-            .with_initializer(config.initializer);
-        (vanilla.init(self.device), self.maybe_bn(bn))
+        (spec.vanilla().init(self.device), self.maybe_bn(bn))
     }
 
     /// Builds a vanilla convolution and the norm after it.
@@ -300,19 +277,19 @@ impl ConvNorm {
 }
 
 /// Applies a norm, if it is there.
-pub(super) fn normalize(norm: &Option<OctBatchNorm>, x: OctFeatures) -> OctFeatures {
-    normalize_with(norm, x, None, Activation::Identity)
+pub(super) fn normalize<K: Kind>(norm: &Option<K::Norm>, x: K::Map) -> K::Map {
+    normalize_with::<K>(norm, x, None, Activation::Identity)
 }
 
 /// Applies a norm, if it is there, then a sum and an activation.
-pub(super) fn normalize_with(
-    norm: &Option<OctBatchNorm>,
-    x: OctFeatures,
-    shortcut: Option<OctFeatures>,
+pub(super) fn normalize_with<K: Kind>(
+    norm: &Option<K::Norm>,
+    x: K::Map,
+    shortcut: Option<K::Map>,
     activation: Activation,
-) -> OctFeatures {
+) -> K::Map {
     match (norm, shortcut) {
-        (Some(norm), shortcut) => norm.forward_with(x, shortcut, activation),
+        (Some(norm), shortcut) => K::normalize(norm, x, shortcut, activation),
         (None, Some(shortcut)) => (x + shortcut).activate(activation),
         (None, None) => x.activate(activation),
     }
@@ -331,17 +308,15 @@ pub(super) fn normalize_vanilla(
 }
 
 /// Folds a norm, if there is one, into the convolution before it.
-pub(super) fn fold(conv: &mut OctConv2d, norm: &mut Option<OctBatchNorm>) {
+pub(super) fn fold<K: Kind>(conv: &mut K, norm: &mut Option<K::Norm>) {
     if let Some(norm) = norm.take() {
-        *conv = conv.fold_batch_norm(&norm);
+        *conv = conv.folded(&norm);
     }
 }
 
 /// Folds a norm, if there is one and it can be, into the convolution after it.
-pub(super) fn fold_before(norm: &mut Option<OctBatchNorm>, conv: &mut OctConv2d) {
-    let folded = norm
-        .as_ref()
-        .and_then(|norm| conv.fold_input_batch_norm(norm));
+pub(super) fn fold_before<K: Kind>(norm: &mut Option<K::Norm>, conv: &mut K) {
+    let folded = norm.as_ref().and_then(|norm| conv.folded_input(norm));
     if let Some(folded) = folded {
         (*conv, *norm) = (folded, None);
     }

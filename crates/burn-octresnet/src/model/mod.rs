@@ -23,12 +23,17 @@ mod alpha;
 mod arch;
 mod block;
 mod config;
+mod conv;
 mod cut;
 mod error;
 mod family;
+mod features;
+mod kind;
 mod layers;
 mod network;
+mod shares;
 mod stem;
+mod stride;
 mod wire;
 
 pub use alpha::Alpha;
@@ -39,8 +44,13 @@ pub use block::{
     Transition, TransitionConfig,
 };
 pub use config::{LayerCost, OctResNetConfig};
+pub use conv::ConvSpec;
 pub(crate) use cut::Piece;
 pub use error::ModelError;
+pub use features::{Features, OctaveMap};
+pub use kind::Kind;
 pub use layers::ConvNorm;
 pub use network::OctResNet;
+pub use shares::Shares;
 pub use stem::Stem;
+pub use stride::Stride;

@@ -5,7 +5,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use burn_octconv::{
-    OctConvError, OctFeatures, OctMaxPool2d,
+    OctConvError, OctFeatures, OctMaps, OctMaxPool2d,
     ops::{
         conv2d,
         norm::{Activation, batch_norm, batch_norm_max_pool},
@@ -13,9 +13,10 @@ use burn_octconv::{
 };
 
 use super::{
-    Block, ConvNorm, LayerCost, ModelError, Residual,
+    Block, ConvNorm, Features, LayerCost, ModelError, Residual, Shares,
+    conv::conv,
     family::{Blueprint, Tail},
-    layers::{Layer, Layers, conv, fold_vanilla, normalize_vanilla},
+    layers::{Layer, Layers, fold_vanilla, normalize_vanilla},
     stem::{StemConfig, StemPool},
 };
 
@@ -80,9 +81,10 @@ impl OctResNet {
     /// - images: `[batch, 3, height, width]`, normalised as in training
     /// - output: `[batch, channels]`
     pub fn forward_pooled(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = self.stem(images);
+        let x = Features::from(self.stem(images));
         let x = self.stages().iter().fold(x, |x, blocks| run(blocks, x));
-        let activation = self.activation;
+        // The last stage has no low frequency.
+        let (x, activation) = (x.into_octave(), self.activation);
         let x = match &self.norm {
             Some(norm) => batch_norm(norm, x, None, activation),
             None => x,
@@ -103,15 +105,27 @@ impl OctResNet {
     ///   images at full resolutions of a 4th, 8th, 16th and 32nd of the image, with one for small
     ///   images at 1, ½, ¼ (and ⅛). The last map has no low frequency. What follows the last
     ///   stage, such as the norm of a v2 network, is not applied.
+    ///
+    /// # Panics
+    ///
+    /// If a map has more than two frequencies; use [`OctResNet::forward_maps`].
     pub fn forward_features(&self, images: Tensor<4>) -> Vec<OctFeatures> {
-        let mut x = self.stem(images);
-        let stages = self.stages().into_iter();
-        stages
-            .map(|blocks| {
-                x = run(blocks, x.clone());
-                x.clone()
-            })
-            .collect()
+        let maps = self.forward_stages(images);
+        maps.map(Features::into_octave).collect()
+    }
+
+    /// [`OctResNet::forward_features`] of a network in any number of frequencies.
+    pub fn forward_maps(&self, images: Tensor<4>) -> Vec<OctMaps<2, 4>> {
+        let maps = self.forward_stages(images);
+        maps.map(Features::into_maps).collect()
+    }
+
+    fn forward_stages(&self, images: Tensor<4>) -> impl Iterator<Item = Features> {
+        let mut x = Features::from(self.stem(images));
+        self.stages().into_iter().map(move |blocks| {
+            x = run(blocks, x.clone());
+            x.clone()
+        })
     }
 
     /// Computes what the stem and the first `count` blocks give, each with its name.
@@ -121,8 +135,8 @@ impl OctResNet {
     /// - images: `[batch, 3, height, width]`
     /// - output: `stem`, which has no low frequency, then `layer1.0` and so on; fewer blocks if
     ///   the network has no more
-    pub fn forward_blocks(&self, images: Tensor<4>, count: usize) -> Vec<(String, OctFeatures)> {
-        let mut x = self.stem(images);
+    pub fn forward_blocks(&self, images: Tensor<4>, count: usize) -> Vec<(String, Features)> {
+        let mut x = Features::from(self.stem(images));
         let mut maps = vec![("stem".to_string(), x.clone())];
         let stages = self.stages().into_iter().enumerate();
         let blocks = stages.flat_map(|(stage, blocks)| {
@@ -231,7 +245,7 @@ impl OctResNet {
     }
 }
 
-fn run(blocks: &[Block], x: OctFeatures) -> OctFeatures {
+fn run(blocks: &[Block], x: Features) -> Features {
     blocks.iter().fold(x, |x, block| block.forward(x))
 }
 
@@ -242,7 +256,7 @@ impl Blueprint {
         let mut input = self.channels;
         let norm = |channels: usize| Layer::Norm {
             channels,
-            alpha: 0.0,
+            shares: Shares::PLAIN,
         };
         match self.tail {
             Tail::None => {}

@@ -4,9 +4,10 @@ use burn_octconv::ops::norm::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Arch,
+    Arch, Shares,
     block::ResidualConfig,
-    layers::{Layer, Layers, conv},
+    conv::conv,
+    layers::{Layer, Layers},
 };
 
 /// The layers before the first stage.
@@ -109,7 +110,7 @@ impl StemConfig {
             (channels, reduction) = (output, reduction * stride);
             let norm = Layer::Norm {
                 channels,
-                alpha: 0.0,
+                shares: Shares::PLAIN,
             };
             if self.norm {
                 layers.push(norm_name, reduction, norm);

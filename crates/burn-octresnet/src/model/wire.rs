@@ -1,64 +1,83 @@
 //! The channels of a network's maps, vanilla and octave.
 
-use burn_octconv::{ChannelSplit, OctConvError};
+use burn_octconv::OctConvError;
+
+use super::{Shares, block::moves};
 
 /// The channels of a vanilla map in the order in which an octave map has them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Wire {
-    pub(super) high: Vec<usize>,
-    pub(super) low: Vec<usize>,
+    /// Those of each frequency, from the full resolution down.
+    pub(super) groups: Vec<Vec<usize>>,
 }
 
 impl Wire {
-    /// The last channels become the low group; in a map that a grouped convolution reads or
-    /// writes, the last ones of each of its groups.
-    pub(super) fn new(channels: usize, alpha: f64, groups: usize) -> Result<Self, OctConvError> {
-        let split = ChannelSplit::new(channels, alpha)?;
-        let (size, high) = (channels / groups, split.high / groups);
-        let part = |range: std::ops::Range<usize>| {
-            (0..groups)
-                .flat_map(|group| range.clone().map(move |c| group * size + c))
-                .collect()
+    /// The last channels become those of the lowest frequency; in a map that a grouped convolution
+    /// reads or writes, the last ones of each of its groups.
+    pub(super) fn new(
+        channels: usize,
+        shares: Shares,
+        groups: usize,
+    ) -> Result<Self, OctConvError> {
+        let size = channels / groups;
+        let mut start = 0;
+        let part = |count: usize| -> Vec<usize> {
+            let range = start..start + count / groups;
+            start = range.end;
+            let parts = (0..groups).map(|group| range.clone().map(move |c| group * size + c));
+            parts.flatten().collect()
         };
+        let counts = shares.split(channels)?;
         Ok(Self {
-            high: part(0..high),
-            low: part(high..size),
+            groups: counts.into_iter().map(part).collect(),
         })
     }
 
     /// High channels first.
     pub(super) fn joined(&self) -> Vec<usize> {
-        [&self.high[..], &self.low].concat()
+        self.groups.concat()
     }
 
-    /// What a [`PadShortcut`](super::PadShortcut) makes of the map: channels without room change the frequency, and
-    /// new channels are appended to both.
-    pub(super) fn padded(&self, output: ChannelSplit) -> Self {
-        let keep = |channels: &[usize], room: usize| {
-            let (kept, moved) = channels.split_at(room.min(channels.len()));
-            (kept.to_vec(), moved.to_vec())
-        };
-        let (mut high, down) = keep(&self.high, output.high);
-        let (mut low, up) = keep(&self.low, output.low);
-        high.extend(up);
-        low.extend(down);
-        let mut new = high.len() + low.len()..;
-        high.extend(new.by_ref().take(output.high - high.len()));
-        low.extend(new.take(output.low - low.len()));
-        Self { high, low }
+    /// The channels of each frequency that has any, with its level.
+    pub(super) fn levels(&self) -> impl Iterator<Item = (usize, &[usize])> {
+        let groups = self.groups.iter().map(Vec::as_slice).enumerate();
+        groups.filter(|(_, channels)| !channels.is_empty())
+    }
+
+    /// What a [`PadShortcut`](super::PadShortcut) makes of the map: channels without room change the
+    /// frequency, and new channels are appended to each.
+    pub(super) fn padded(&self, output: &[usize]) -> Self {
+        let count = self.groups.len().max(output.len());
+        let counts: Vec<usize> = self.groups.iter().map(Vec::len).collect();
+        let room = |level: usize| output.get(level).copied().unwrap_or(0);
+        let mut groups = self.groups.clone();
+        groups.resize(count, Vec::new());
+        let old = groups.clone();
+        for (level, group) in groups.iter_mut().enumerate() {
+            group.truncate(room(level));
+        }
+        for step in moves(&counts, output) {
+            let moved = &old[step.from][step.start..][..step.count];
+            groups[step.to].extend(moved);
+        }
+        let mut new = counts.iter().sum::<usize>()..;
+        for (level, group) in groups.iter_mut().enumerate() {
+            let missing = room(level) - group.len();
+            group.extend(new.by_ref().take(missing));
+        }
+        Self { groups }
     }
 
     /// The map with the channels of another appended to each frequency, and to the whole in a
     /// vanilla network.
     pub(super) fn appended(&self, new: &Self) -> Self {
-        let first = self.high.len() + self.low.len();
-        let join = |old: &[usize], new: &[usize]| {
+        let first: usize = self.groups.iter().map(Vec::len).sum();
+        let join = |(old, new): (&Vec<usize>, &Vec<usize>)| {
             let new = new.iter().map(|channel| first + channel);
             old.iter().copied().chain(new).collect()
         };
         Self {
-            high: join(&self.high, &new.high),
-            low: join(&self.low, &new.low),
+            groups: self.groups.iter().zip(&new.groups).map(join).collect(),
         }
     }
 }
@@ -102,29 +121,36 @@ impl Chain {
 mod tests {
     use super::*;
 
-    fn wire(high: &[usize], low: &[usize]) -> Wire {
+    fn wire(groups: &[&[usize]]) -> Wire {
         Wire {
-            high: high.to_vec(),
-            low: low.to_vec(),
+            groups: groups.iter().map(|group| group.to_vec()).collect(),
         }
     }
 
     #[test]
     fn the_last_channels_of_every_group_are_low() {
-        assert_eq!(Wire::new(5, 0.5, 1).unwrap(), wire(&[0, 1, 2], &[3, 4]));
-        let grouped = Wire::new(8, 0.25, 2).unwrap();
-        assert_eq!(grouped, wire(&[0, 1, 2, 4, 5, 6], &[3, 7]));
+        let half = Wire::new(5, Shares::of_alpha(0.5), 1).unwrap();
+        assert_eq!(half, wire(&[&[0, 1, 2], &[3, 4]]));
+        let grouped = Wire::new(8, Shares::of_alpha(0.25), 2).unwrap();
+        assert_eq!(grouped, wire(&[&[0, 1, 2, 4, 5, 6], &[3, 7]]));
+        let shares = Shares::of(&[0.5, 0.25, 0.25]).unwrap();
+        let three = Wire::new(8, shares, 2).unwrap();
+        assert_eq!(
+            three.groups[..3],
+            [vec![0, 1, 4, 5], vec![2, 6], vec![3, 7]]
+        );
     }
 
     #[test]
     fn a_padded_map_keeps_its_channels_and_appends_new_ones() {
-        let split = |high, low| ChannelSplit { high, low };
-        let enter = wire(&[0, 1, 2, 3], &[]).padded(split(2, 2));
-        assert_eq!(enter, wire(&[0, 1], &[2, 3]));
-        let widen = enter.padded(split(4, 4));
-        assert_eq!(widen, wire(&[0, 1, 4, 5], &[2, 3, 6, 7]));
-        let leave = widen.padded(split(16, 0));
-        assert_eq!(leave.high[..8], [0, 1, 4, 5, 2, 3, 6, 7]);
-        assert_eq!(leave.high[8..], [8, 9, 10, 11, 12, 13, 14, 15]);
+        let enter = wire(&[&[0, 1, 2, 3], &[]]).padded(&[2, 2]);
+        assert_eq!(enter, wire(&[&[0, 1], &[2, 3]]));
+        let widen = enter.padded(&[4, 4]);
+        assert_eq!(widen, wire(&[&[0, 1, 4, 5], &[2, 3, 6, 7]]));
+        let leave = widen.padded(&[16, 0]);
+        assert_eq!(leave.groups[0][..8], [0, 1, 4, 5, 2, 3, 6, 7]);
+        assert_eq!(leave.groups[0][8..], [8, 9, 10, 11, 12, 13, 14, 15]);
+        let three = wire(&[&[0, 1, 2, 3]]).padded(&[2, 1, 2]);
+        assert_eq!(three, wire(&[&[0, 1], &[2], &[3, 4]]));
     }
 }

@@ -1,7 +1,7 @@
 //! Telling a network from the names and shapes of its weights.
 
 use super::{Checkpoint, WeightsError, nest::Nest};
-use crate::model::{Alpha, Arch, OctResNetConfig, Stem};
+use crate::model::{Alpha, Arch, OctResNetConfig, Shares, Stem};
 
 /// What claims to be wider than this many times the original is no network to be built on a guess.
 const WIDEST: f64 = 16.0;
@@ -125,6 +125,9 @@ impl Nest {
     /// The share of low channels in each stage, as its first block leaves with.
     pub(super) fn alpha(&self, arch: Arch) -> Alpha {
         let stages = if arch.is_small() { 2 } else { 3 };
+        if (1..=stages).any(|stage| self.groups(stage).is_some()) {
+            return self.shares(stages);
+        }
         let splits: Vec<_> = (1..=stages).map(|stage| self.split(stage)).collect();
         let one_for_all =
             round_shares().find(|&alpha| splits.iter().all(|&[high, low]| cuts(alpha, high, low)));
@@ -142,6 +145,33 @@ impl Nest {
             [a, b, c] if a == b && (stages == 2 || b == c) => Alpha::Uniform(a),
             shares => Alpha::PerStage(shares),
         }
+    }
+
+    /// The shares of each stage of a network in more than two frequencies.
+    fn shares(&self, stages: usize) -> Alpha {
+        let of_stage = |stage: usize| match self.groups(stage) {
+            Some(counts) => round_shares_of(&counts),
+            None => round_shares_of(&self.split(stage)),
+        };
+        let [first, second] = [1, 2].map(of_stage);
+        // The third stage of three is the last, and plain, also where all have the same shares.
+        let third = match stages {
+            2 if first == second => first,
+            2 => Shares::PLAIN,
+            _ => of_stage(3),
+        };
+        Alpha::of_shares([first, second, third])
+    }
+
+    /// The channels of each frequency inside a stage whose first block has more than two, in or out.
+    fn groups(&self, stage: usize) -> Option<Vec<usize>> {
+        let count = |level: usize| {
+            let shape = self.shape(&format!("layer{stage}.0.bn2.groups.{level}.gamma"))?;
+            shape.first().copied()
+        };
+        let counts: Vec<_> = (0..Shares::MOST).map(count).collect();
+        let any = counts.iter().any(Option::is_some);
+        any.then(|| counts.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     /// High and low output channels of the widest of a stage's first convolutions.
@@ -190,13 +220,34 @@ impl Nest {
             layer.name.starts_with("layer") && name.starts_with("conv")
         });
         convs.all(|conv| {
-            let kernels = ["h2h", "l2l", "h2l", "l2h", "weight"];
+            let kernels = ["h2h", "l2l", "h2l", "l2h", "weight", "kernels.0"];
             let mut paths = kernels
                 .map(|kernel| format!("{}.{kernel}", conv.name))
                 .into_iter();
             paths.any(|path| self.tensors.contains_key(&self.layout.name(&path)))
         })
     }
+}
+
+/// Shares that split the sum of the channels so, round ones where there are any.
+fn round_shares_of(counts: &[usize]) -> Shares {
+    let total = counts
+        .iter()
+        .fold(0usize, |sum, &c| sum.saturating_add(c))
+        .max(1);
+    let first = counts.iter().position(|&count| count > 0).unwrap_or(0);
+    let mut shares = [0.0; Shares::MOST];
+    let levels = shares.iter_mut().zip(counts).enumerate();
+    for (_, (share, &count)) in levels.filter(|(level, _)| *level > first) {
+        let mut round = round_shares().filter(|&share| (share * total as f64) as usize == count);
+        // A group of no channels has no share; else the middle of those that cut so.
+        *share = match count {
+            0 => 0.0,
+            _ => round.next().unwrap_or((count as f64 + 0.5) / total as f64),
+        };
+    }
+    shares[first] = 1.0 - shares.iter().sum::<f64>();
+    Shares::of(&shares).unwrap_or(Shares::PLAIN)
 }
 
 /// The number of trained parameters.

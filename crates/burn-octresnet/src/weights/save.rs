@@ -17,7 +17,8 @@ impl OctResNet {
     ///
     /// A file that ends in `.bpk` becomes a burnpack, one that ends in `.safetensors` has the
     /// names and shapes of PyTorch and loads there with `strict=True`: in the
-    /// [octave layout](Layout::Octave), or in torchvision's and timm's if the network is vanilla.
+    /// [octave layout](Layout::Octave), or in torchvision's and timm's if the network is vanilla. One of
+    /// more than two frequencies, for which PyTorch has no names, has [Burn's](Layout::Burn).
     /// A file that exists is replaced once the new one is complete.
     ///
     /// # Errors
@@ -50,9 +51,11 @@ impl OctResNet {
                 .overwrite(true)
                 .skip_enum_variants(true)
                 .with_to_adapter(Export {
-                    layout: match config.alpha.is_vanilla() {
-                        true => Layout::Vanilla,
-                        false => Layout::Octave,
+                    layout: match config.alpha {
+                        alpha if alpha.is_vanilla() => Layout::Vanilla,
+                        // PyTorch has no names for more than two frequencies.
+                        alpha if alpha.has_shares() => Layout::Burn,
+                        _ => Layout::Octave,
                     },
                     half,
                 })

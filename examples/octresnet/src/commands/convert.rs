@@ -36,6 +36,9 @@ pub(crate) struct ConvertArgs {
     /// Share of low-frequency channels to convert to, 0 to 1, or three for the first three stages
     #[arg(long, value_name = "ALPHA")]
     alpha: Option<Alpha>,
+    /// Shares at the resolutions 1, 1/2, 1/4 and so on to convert to, such as 0.5,0.25,0.25
+    #[arg(long, value_name = "SHARES", conflicts_with = "alpha", value_parser = Alpha::parse_shares)]
+    shares: Option<Alpha>,
     /// Give it a new, random classifier for this many classes
     #[arg(long, value_name = "N")]
     classes: Option<usize>,
@@ -103,7 +106,8 @@ fn target(
         Some(arch) => checkpoint.detect_as(arch),
         None => checkpoint.detect()?,
     };
-    config.alpha = arguments.alpha.unwrap_or(config.alpha);
+    let alpha = arguments.shares.or(arguments.alpha);
+    config.alpha = alpha.unwrap_or(config.alpha);
     config.num_classes = arguments.classes.unwrap_or(config.num_classes);
     config.validate()?;
     Ok(config)

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use burn::tensor::Device;
 use burn_image_train::RunDir;
 use burn_octresnet::{
-    model::{Alpha, Arch, OctResNet, OctResNetConfig},
+    model::{Alpha, Arch, OctResNet, Stride},
     weights::Format,
 };
 use clap::Args;
@@ -49,6 +49,10 @@ pub(crate) struct ExportArgs {
     /// Images that an ONNX network takes at a time [default: any number]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
+    /// How the stages of an ONNX network take stride 2, which weights do not tell: auto, pooled or
+    /// strided [default: as in training, else auto]
+    #[arg(long, value_name = "auto|pooled|strided")]
+    stride: Option<Stride>,
     /// Leave the batch norms of an ONNX network as they are
     #[arg(long)]
     keep_norms: bool,
@@ -74,11 +78,19 @@ struct Exported {
 pub(super) fn run(arguments: ExportArgs) -> anyhow::Result<ExitCode> {
     let (output, onnx) = arguments.target()?;
     let checkpoint = arguments.weights.open(&arguments.model)?;
-    let config = checkpoint.detect()?;
+    let recipe = recipe_of(&arguments.model);
+    let trained = recipe.as_ref().map(|recipe| recipe.model.stride);
+    let config = checkpoint
+        .detect()?
+        .with_stride(arguments.stride.or(trained).unwrap_or_default());
+    config.validate()?;
     // A device of its own is not worth it: nothing is computed but the folding.
     let model = checkpoint.load(&config, &Device::default())?;
     let input = match onnx {
-        true => Some(arguments.write_onnx(model, &config, &output)?),
+        true => {
+            let size = recipe.map(|recipe| [recipe.data.val.size; 2]);
+            Some(arguments.write_onnx(model, size.unwrap_or(config.arch.image_size()), &output)?)
+        }
         false => {
             model.save_weights(&config, &output, false)?;
             None
@@ -118,9 +130,14 @@ impl ExportArgs {
                     output.display()
                 );
             }
-            if self.size.is_some() || self.batch.is_some() || self.keep_norms {
+            let of_onnx = [
+                self.size.is_some(),
+                self.batch.is_some(),
+                self.stride.is_some(),
+            ];
+            if self.keep_norms || of_onnx.contains(&true) {
                 bail!(
-                    "--size, --batch and --keep-norms are for ONNX, and `{}` is not: add --onnx or name it .onnx",
+                    "--size, --batch, --stride and --keep-norms are for ONNX, and `{}` is not: add --onnx or name it .onnx",
                     output.display()
                 );
             }
@@ -140,16 +157,17 @@ impl ExportArgs {
         Ok(name.into())
     }
 
-    /// Writes ONNX and returns the shape of its input.
+    /// Writes ONNX, for images as in training unless told otherwise, and returns the shape of its
+    /// input.
     fn write_onnx(
         &self,
         model: OctResNet,
-        config: &OctResNetConfig,
+        trained: [usize; 2],
         output: &Path,
     ) -> anyhow::Result<Input> {
         let size = match self.size {
             Some(size) => [size as usize; 2],
-            None => trained_size(&self.model).unwrap_or(config.arch.image_size()),
+            None => trained,
         };
         let batch = self.batch.map(|batch| batch as usize);
         let model = match self.keep_norms {
@@ -161,12 +179,11 @@ impl ExportArgs {
     }
 }
 
-/// The size of the images that a run validated on, if this is a run or a file in one.
-fn trained_size(model: &Path) -> Option<[usize; 2]> {
+/// The recipe that was trained by, if this is a run or a file in one.
+fn recipe_of(model: &Path) -> Option<Recipe> {
     let folders = [Some(model), model.parent()].into_iter().flatten();
     let mut recipes = folders.map(|folder| RunDir::at(folder).config());
-    let recipe = recipes.find_map(|path| Recipe::load(path).ok())?;
-    Some([recipe.data.val.size; 2])
+    recipes.find_map(|path| Recipe::load(path).ok())
 }
 
 #[cfg(feature = "onnx")]

@@ -1,11 +1,11 @@
 use std::process::ExitCode;
 
-use burn_octresnet::model::{Alpha, Arch, OctResNetConfig};
+use burn_octresnet::model::{Alpha, Arch, OctResNetConfig, Stride};
 use clap::Args;
 use serde::Serialize;
 
 use super::{percent, print, print_json, short_count, thousands};
-use crate::{cli::NetworkArgs, table::Table};
+use crate::{cli::NetworkArgs, network::stride_words, table::Table};
 
 /// Says what a network costs, beside the same network without octave convolution.
 ///
@@ -16,7 +16,7 @@ use crate::{cli::NetworkArgs, table::Table};
   octresnet info --arch oct-resnet-50 --alpha 0.5
   octresnet info --arch oct-resnet-26 --alpha 0.5,0.25,0.125 --size 64 --stem small --json
 
---json prints {\"arch\",\"alpha\",\"size\",\"params\",\"macs\",\"vanilla\":{\"params\",\"macs\"}}.")]
+--json prints {\"arch\",\"alpha\",\"stride\",\"size\",\"params\",\"macs\",\"vanilla\":{\"params\",\"macs\"}}.")]
 pub(crate) struct InfoArgs {
     #[command(flatten)]
     network: NetworkArgs,
@@ -29,6 +29,7 @@ pub(crate) struct InfoArgs {
 struct Info {
     arch: Arch,
     alpha: Alpha,
+    stride: Stride,
     size: u32,
     params: u64,
     macs: u64,
@@ -49,6 +50,7 @@ pub(super) fn run(arguments: InfoArgs) -> anyhow::Result<ExitCode> {
     let info = Info {
         arch: config.arch,
         alpha: config.alpha,
+        stride: config.stride,
         size: side,
         params: cost.params,
         macs: cost.macs.total(),
@@ -68,7 +70,7 @@ fn table(info: &Info, config: &OctResNetConfig) -> String {
     let Info {
         arch, alpha, size, ..
     } = info;
-    let classes = config.num_classes;
+    let (classes, stride) = (config.num_classes, stride_words(config.stride));
     let mut table = Table::new(&["", "octave", "vanilla", "octave / vanilla"]);
     let mut row = |name: &str, ours: u64, vanillas: u64, text: fn(u64) -> String| {
         let share = percent(ours as f64 / vanillas as f64);
@@ -79,7 +81,7 @@ fn table(info: &Info, config: &OctResNetConfig) -> String {
     row("multiply-adds", info.macs, vanilla.macs, short_count);
     let table = table.to_string();
     format!(
-        "{arch}, alpha {alpha}, {size}x{size} pixels, {classes} classes\n{}",
+        "{arch}, alpha {alpha}{stride}, {size}x{size} pixels, {classes} classes\n{}",
         table.trim_end()
     )
 }

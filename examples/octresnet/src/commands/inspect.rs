@@ -54,6 +54,8 @@ struct Shapes<'a> {
     name: &'a str,
     high: Option<[usize; 3]>,
     low: Option<[usize; 3]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lower: Vec<[usize; 3]>,
 }
 
 pub(super) fn run(arguments: InspectArgs) -> anyhow::Result<ExitCode> {
@@ -69,6 +71,7 @@ pub(super) fn run(arguments: InspectArgs) -> anyhow::Result<ExitCode> {
         name: &layer.name,
         high: shape(&layer.high),
         low: shape(&layer.low),
+        lower: layer.lower.iter().map(|(shape, _)| *shape).collect(),
     });
     print_json(&Seen {
         files: seen.save(&folder)?,

@@ -1,12 +1,12 @@
 use std::process::ExitCode;
 
 use burn_octconv::{Cost, PathMacs, relative_cost};
-use burn_octresnet::model::{Alpha, LayerCost, ModelError, OctResNetConfig};
+use burn_octresnet::model::{Alpha, LayerCost, ModelError, OctResNetConfig, Stride};
 use clap::Args;
 use serde::Serialize;
 
 use super::{percent, print, print_json, short_bytes, short_count, thousands};
-use crate::{cli::NetworkArgs, table::Table};
+use crate::{cli::NetworkArgs, network::stride_words, table::Table};
 
 /// Says where a network's cost lies: layer by layer, and for a range of alpha.
 ///
@@ -20,7 +20,7 @@ use crate::{cli::NetworkArgs, table::Table};
   octresnet profile --arch oct-resnet-50 --alpha 0.25
   octresnet profile --arch oct-resnet-20 --sweep 0,0.125,0.25 --json
 
---json prints {\"arch\",\"alpha\",\"size\",\"classes\",\"total\",\"layers\":[…],\"sweep\":[…]}. A cost is {\"params\",
+--json prints {\"arch\",\"alpha\",\"stride\",\"size\",\"classes\",\"total\",\"layers\":[…],\"sweep\":[…]}. A cost is {\"params\",
 \"macs\":{\"h2h\",\"h2l\",\"l2h\",\"l2l\",\"total\"},\"activation_bytes\":{\"inference\",\"training\"}}; a layer has
 \"name\",\"cost\" and its \"share\" of {\"params\",\"macs\",\"training\"}; a row of the sweep has \"alpha\" and
 either \"cost\" and its \"share\" of the vanilla network, or \"error\".")]
@@ -47,6 +47,7 @@ const ELEMENT: u64 = 4;
 struct Profile {
     arch: String,
     alpha: Alpha,
+    stride: Stride,
     size: u32,
     classes: usize,
     total: CostReport,
@@ -144,6 +145,7 @@ pub(super) fn run(arguments: ProfileArgs) -> anyhow::Result<ExitCode> {
     let profile = Profile {
         arch: config.arch.to_string(),
         alpha: config.alpha,
+        stride: config.stride,
         size,
         classes: config.num_classes,
         total: (&total(&layers)).into(),
@@ -205,8 +207,9 @@ fn text(profile: &Profile) -> String {
         classes,
         ..
     } = profile;
+    let stride = stride_words(profile.stride);
     format!(
-        "{arch}, alpha {alpha}, {size}x{size} pixels, {classes} classes; per image, in f32\n\n{}\n\
+        "{arch}, alpha {alpha}{stride}, {size}x{size} pixels, {classes} classes; per image, in f32\n\n{}\n\
          The network at other alphas, beside what the formula says of a single layer:\n\n{}",
         layer_table(profile),
         sweep_table(&profile.sweep),

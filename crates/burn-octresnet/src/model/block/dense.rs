@@ -5,7 +5,9 @@ use burn_octconv::{
 };
 
 use crate::model::{
-    layers::{Layer, Layers, conv, fold, normalize_with},
+    Shares,
+    conv::conv,
+    layers::{Layer, Layers, fold, normalize_with},
     wire::{Chain, Wire},
 };
 
@@ -36,8 +38,8 @@ pub struct DenseLayerConfig {
 
 impl DenseLayerConfig {
     pub(super) fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
-        let middle = Wire::new(self.middle, self.alpha, 1)?;
-        let new = Wire::new(self.growth, self.alpha, 1)?;
+        let middle = Wire::new(self.middle, Shares::of_alpha(self.alpha), 1)?;
+        let new = Wire::new(self.growth, Shares::of_alpha(self.alpha), 1)?;
         let output = input.appended(&new);
         Ok(Chain {
             output,
@@ -52,7 +54,10 @@ impl DenseLayerConfig {
             .with_alpha_in(alpha_in)
             .with_alpha_out(alpha);
         let grow = conv([middle, self.growth], 3, 1).with_alpha(alpha);
-        let norm = |channels: usize, alpha: f64| Layer::Norm { channels, alpha };
+        let norm = |channels: usize, alpha: f64| Layer::Norm {
+            channels,
+            shares: Shares::of_alpha(alpha),
+        };
         let mut layers = Layers::default();
         layers.push("norm1", 1, norm(channels, alpha_in));
         layers.push("conv1", 1, Layer::Conv(squeeze));
@@ -86,9 +91,9 @@ impl DenseLayerConfig {
     pub fn try_init(&self, device: &Device) -> Result<DenseLayer, OctConvError> {
         let mut parts = self.layers().build(device);
         let block = DenseLayer {
-            norm1: parts.norm("norm1")?,
+            norm1: parts.norm::<OctConv2d>("norm1")?,
             conv1: parts.conv("conv1")?,
-            norm2: Some(parts.norm("norm2")?),
+            norm2: Some(parts.norm::<OctConv2d>("norm2")?),
             conv2: parts.conv("conv2")?,
         };
         parts.finish();
@@ -122,7 +127,7 @@ impl DenseLayer {
         let norm_relu = |norm: &OctBatchNorm, x| norm.forward_with(x, None, Activation::Relu);
         let x = norm_relu(&self.norm1, input.clone());
         let x = self.conv1.forward(x);
-        let x = normalize_with(&self.norm2, x, None, Activation::Relu);
+        let x = normalize_with::<OctConv2d>(&self.norm2, x, None, Activation::Relu);
         let x = self.conv2.forward(x);
         input.concat(x).unwrap_or_else(|e| panic!("{e}"))
     }
@@ -150,7 +155,7 @@ pub struct TransitionConfig {
 
 impl TransitionConfig {
     pub(super) fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
-        let output = Wire::new(self.output, self.alpha_out, 1)?;
+        let output = Wire::new(self.output, Shares::of_alpha(self.alpha_out), 1)?;
         Ok(Chain::new([input, output], true))
     }
 
@@ -161,7 +166,7 @@ impl TransitionConfig {
             .with_alpha_out(self.alpha_out);
         let norm = Layer::Norm {
             channels,
-            alpha: alpha_in,
+            shares: Shares::of_alpha(alpha_in),
         };
         let mut layers = Layers::default();
         layers.push("norm", 1, norm);
@@ -185,7 +190,7 @@ impl TransitionConfig {
             .with_count_include_pad(false);
         let mut parts = self.layers().build(device);
         let block = Transition {
-            norm: parts.norm("norm")?,
+            norm: parts.norm::<OctConv2d>("norm")?,
             conv: parts.conv("conv")?,
             pool: OctAvgPool2d::from(pool.init()),
         };

@@ -1,16 +1,16 @@
 use burn::{module::Module, tensor::Device};
-use burn_octconv::{
-    OctBatchNorm, OctConv2d, OctConv2dConfig, OctConvError, OctFeatures, ops::norm::Activation,
-};
+use burn_octconv::{OctBatchNorm, OctConv2d, OctConvError, OctFeatures, ops::norm::Activation};
 
 use super::residual::zero_gamma;
 use crate::model::{
-    layers::{Layer, Layers, conv, fold, normalize_with},
+    Shares,
+    conv::{ConvSpec, conv},
+    layers::{Layer, Layers, fold, normalize_with},
     wire::{Chain, Wire},
 };
 
 /// A depthwise 3×3 convolution: one filter per channel of each frequency.
-fn depthwise(channels: usize, stride: usize, alpha: f64, strided: bool) -> OctConv2dConfig {
+fn depthwise(channels: usize, stride: usize, alpha: f64, strided: bool) -> ConvSpec {
     conv([channels; 2], 3, stride)
         .with_groups(channels)
         .with_alpha(alpha)
@@ -36,7 +36,7 @@ pub struct SeparableConfig {
 
 impl SeparableConfig {
     pub(super) fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
-        let output = Wire::new(self.output, self.alpha_out, 1)?;
+        let output = Wire::new(self.output, Shares::of_alpha(self.alpha_out), 1)?;
         Ok(Chain::new([input.clone(), input, output], false))
     }
 
@@ -45,7 +45,10 @@ impl SeparableConfig {
         let pointwise = conv([self.input, self.output], 1, 1)
             .with_alpha_in(self.alpha_in)
             .with_alpha_out(self.alpha_out);
-        let norm = |channels: usize, alpha: f64| Layer::Norm { channels, alpha };
+        let norm = |channels: usize, alpha: f64| Layer::Norm {
+            channels,
+            shares: Shares::of_alpha(alpha),
+        };
         let mut layers = Layers::default();
         layers.push("conv1", 1, Layer::Conv(spatial));
         layers.push("bn1", 1, norm(self.input, self.alpha_in));
@@ -67,9 +70,9 @@ impl SeparableConfig {
         let mut parts = self.layers().build(device);
         let block = Separable {
             conv1: parts.conv("conv1")?,
-            bn1: Some(parts.norm("bn1")?),
+            bn1: Some(parts.norm::<OctConv2d>("bn1")?),
             conv2: parts.conv("conv2")?,
-            bn2: Some(parts.norm("bn2")?),
+            bn2: Some(parts.norm::<OctConv2d>("bn2")?),
         };
         parts.finish();
         Ok(block)
@@ -100,8 +103,8 @@ impl Separable {
     /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
         let x = self.conv1.forward(input);
-        let x = normalize_with(&self.bn1, x, None, Activation::Relu);
-        normalize_with(&self.bn2, self.conv2.forward(x), None, Activation::Relu)
+        let x = normalize_with::<OctConv2d>(&self.bn1, x, None, Activation::Relu);
+        normalize_with::<OctConv2d>(&self.bn2, self.conv2.forward(x), None, Activation::Relu)
     }
 
     /// Folds both norms into the convolutions.
@@ -137,8 +140,8 @@ impl InvertedConfig {
     }
 
     pub(super) fn chain(&self, input: Wire) -> Result<Chain, OctConvError> {
-        let middle = Wire::new(self.input * self.expansion, self.alpha, 1)?;
-        let output = Wire::new(self.output, 0.0, 1)?;
+        let middle = Wire::new(self.input * self.expansion, Shares::of_alpha(self.alpha), 1)?;
+        let output = Wire::new(self.output, Shares::PLAIN, 1)?;
         Ok(Chain::new([input, middle.clone(), middle, output], false))
     }
 
@@ -147,7 +150,10 @@ impl InvertedConfig {
         let expand = conv([self.input, middle], 1, 1).with_alpha_out(self.alpha);
         let project = conv([middle, self.output], 1, 1).with_alpha_in(self.alpha);
         let spatial = depthwise(middle, self.stride, self.alpha, self.strided);
-        let norm = |channels: usize, alpha: f64| Layer::Norm { channels, alpha };
+        let norm = |channels: usize, alpha: f64| Layer::Norm {
+            channels,
+            shares: Shares::of_alpha(alpha),
+        };
         let mut layers = Layers::default();
         layers.push("conv1", 1, Layer::Conv(expand));
         layers.push("bn1", 1, norm(middle, self.alpha));
@@ -171,16 +177,16 @@ impl InvertedConfig {
         let mut parts = self.layers().build(device);
         let mut block = Inverted {
             conv1: parts.conv("conv1")?,
-            bn1: Some(parts.norm("bn1")?),
+            bn1: Some(parts.norm::<OctConv2d>("bn1")?),
             conv2: parts.conv("conv2")?,
-            bn2: Some(parts.norm("bn2")?),
+            bn2: Some(parts.norm::<OctConv2d>("bn2")?),
             conv3: parts.conv("conv3")?,
-            bn3: Some(parts.norm("bn3")?),
+            bn3: Some(parts.norm::<OctConv2d>("bn3")?),
             shortcut: self.has_shortcut(),
         };
         parts.finish();
         if self.zero_init && self.has_shortcut() {
-            zero_gamma(block.bn3.as_mut());
+            zero_gamma::<OctConv2d>(block.bn3.as_mut());
         }
         Ok(block)
     }
@@ -220,11 +226,12 @@ impl Inverted {
     /// - output: `[batch, channels_out, ⌈height / stride⌉, ⌈width / stride⌉]`, no low group
     pub fn forward(&self, input: OctFeatures) -> OctFeatures {
         let x = self.conv1.forward(input.clone());
-        let x = normalize_with(&self.bn1, x, None, Activation::Relu6);
-        let x = normalize_with(&self.bn2, self.conv2.forward(x), None, Activation::Relu6);
+        let x = normalize_with::<OctConv2d>(&self.bn1, x, None, Activation::Relu6);
+        let x =
+            normalize_with::<OctConv2d>(&self.bn2, self.conv2.forward(x), None, Activation::Relu6);
         let shortcut = self.shortcut.then_some(input);
         let x = self.conv3.forward(x);
-        normalize_with(&self.bn3, x, shortcut, Activation::Identity)
+        normalize_with::<OctConv2d>(&self.bn3, x, shortcut, Activation::Identity)
     }
 
     /// Folds the three norms into the convolutions.

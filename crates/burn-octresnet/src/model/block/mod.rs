@@ -6,21 +6,23 @@ mod residual;
 mod shortcut;
 
 use burn::{module::Module, tensor::Device};
-use burn_octconv::{OctConvError, OctFeatures};
+use burn_octconv::{MultiOctConv2d, OctConvError};
 
 pub use dense::{DenseLayer, DenseLayerConfig, Transition, TransitionConfig};
 pub use mobile::{Inverted, InvertedConfig, Separable, SeparableConfig};
 pub use residual::{Order, Projection, Residual, ResidualConfig, Shape, Shortcut, StrideAt};
 pub use shortcut::PadShortcut;
+pub(super) use shortcut::moves;
 
 use super::{
+    Features, OctaveMap,
     layers::Layers,
     wire::{Chain, Wire},
 };
 
 /// Declares [`Block`] and [`BlockConfig`]: a kind of block is one file and one line here.
 macro_rules! blocks {
-    ($($(#[$doc:meta])+ $kind:ident($block:ident, $config:ident),)+) => {
+    ($($(#[$doc:meta])+ $kind:ident($block:ty, $config:ty),)+) => {
         /// Any block of a network.
         #[derive(Module, Debug)]
         #[allow(
@@ -37,9 +39,14 @@ macro_rules! blocks {
             /// # Shapes
             ///
             /// - full resolution `[height, width]` becomes that of [`BlockConfig::output_size`]
-            pub fn forward(&self, input: OctFeatures) -> OctFeatures {
+            ///
+            /// # Panics
+            ///
+            /// If the block has two frequencies and the input more.
+            pub fn forward(&self, input: impl Into<Features>) -> Features {
+                let input = input.into();
                 match self {
-                    $(Self::$kind(block) => block.forward(input),)+
+                    $(Self::$kind(block) => block.forward(OctaveMap::of(input)).into(),)+
                 }
             }
 
@@ -95,6 +102,8 @@ macro_rules! blocks {
 blocks! {
     /// Of ResNets, ResNeXts, SE-ResNets and Wide ResNets.
     Residual(Residual, ResidualConfig),
+    /// The same in more than two frequencies.
+    Many(Residual<MultiOctConv2d>, ResidualConfig),
     /// Of MobileNet v1.
     Separable(Separable, SeparableConfig),
     /// Of MobileNet v2.
@@ -103,4 +112,23 @@ blocks! {
     Dense(DenseLayer, DenseLayerConfig),
     /// Between the stages of DenseNets.
     Transition(Transition, TransitionConfig),
+}
+
+impl BlockConfig {
+    /// A residual block, whose layers are those for two frequencies wherever these will do: they are
+    /// what engines compute.
+    pub fn residual(config: ResidualConfig) -> Self {
+        let two = [config.shares_in, config.shares_out]
+            .iter()
+            .all(|shares| shares.alpha().is_some());
+        match two {
+            true => Self::Residual(config),
+            false => Self::Many(config),
+        }
+    }
+
+    /// Whether its layers are those for more than two frequencies.
+    pub(super) fn is_many(&self) -> bool {
+        matches!(self, Self::Many(_))
+    }
 }

@@ -2,14 +2,14 @@ use burn::{
     module::{Module, Param},
     tensor::Device,
 };
-use burn_octconv::{
-    ChannelSplit, OctBatchNorm, OctConv2d, OctConvError, OctFeatures, OctSqueezeExcite,
-    OctSqueezeExciteConfig, ops::norm::Activation,
-};
+use burn_octconv::{OctConv2d, OctConvError, ops::norm::Activation};
 
 use super::PadShortcut;
 use crate::model::{
-    layers::{Layer, Layers, conv, fold, fold_before, normalize, normalize_with},
+    Kind, Shares,
+    conv::conv,
+    features::OctaveMap,
+    layers::{Layer, Layers, fold, fold_before, normalize, normalize_with},
     wire::{Chain, Wire},
 };
 
@@ -70,10 +70,10 @@ pub struct ResidualConfig {
     pub stride_at: StrideAt,
     /// Groups of the 3×3 convolution of a bottleneck.
     pub groups: usize,
-    /// Share of low-frequency channels at the input.
-    pub alpha_in: f64,
-    /// Share of low-frequency channels inside and at the output.
-    pub alpha_out: f64,
+    /// Shares of the channels at the input.
+    pub shares_in: Shares,
+    /// Shares of the channels inside and at the output.
+    pub shares_out: Shares,
     /// Whether squeeze-and-excitation ends the convolutions.
     pub squeeze_excite: bool,
     /// Whether a plain norm, whose γ and β stay 1 and 0, stands before the first convolution and
@@ -106,16 +106,16 @@ impl ResidualConfig {
         let [_, middle, output] = self.channels;
         let last = match self.shortcut {
             Shortcut::Identity => input.clone(),
-            Shortcut::Pad => input.padded(ChannelSplit::new(output, self.alpha_out)?),
+            Shortcut::Pad => input.padded(&self.shares_out.split(output)?),
             Shortcut::Projection | Shortcut::SharedProjection => {
-                Wire::new(output, self.alpha_out, 1)?
+                Wire::new(output, self.shares_out, 1)?
             }
         };
         let pre_activation = self.order == Order::PreActivation;
         Ok(match self.shape {
             Shape::Basic => Chain::new([input, last.clone(), last], pre_activation),
             Shape::Bottleneck => {
-                let middle = Wire::new(middle, self.alpha_out, self.groups)?;
+                let middle = Wire::new(middle, self.shares_out, self.groups)?;
                 Chain::new([input, middle.clone(), middle, last], pre_activation)
             }
         })
@@ -123,12 +123,12 @@ impl ResidualConfig {
 
     pub(in crate::model) fn layers(&self) -> Layers {
         let [input, _, output] = self.channels;
-        let (outer, inner) = (self.alpha_in, self.alpha_out);
+        let (outer, inner) = (self.shares_in, self.shares_out);
         let pre = self.order == Order::PreActivation;
-        let norm = |channels: usize, alpha: f64| Layer::Norm { channels, alpha };
+        let norm = |channels: usize, shares: Shares| Layer::Norm { channels, shares };
         let plain_norm = Layer::PlainNorm {
             channels: input,
-            alpha: outer,
+            shares: outer,
         };
         let convolutions = self.convolutions();
         let strided_conv = match self.stride_at {
@@ -148,15 +148,14 @@ impl ResidualConfig {
             } else {
                 1
             };
-            let alpha_in = if index == 0 { outer } else { inner };
+            let read = if index == 0 { outer } else { inner };
             let convolution = conv(channels, kernel, stride)
                 .with_groups(groups)
-                .with_alpha_in(alpha_in)
-                .with_alpha_out(inner)
+                .with_shares(read, inner)
                 .with_strided(self.strided);
             let number = index + 1;
             let norm = if pre {
-                norm(channels[0], alpha_in)
+                norm(channels[0], read)
             } else {
                 norm(channels[1], inner)
             };
@@ -164,8 +163,8 @@ impl ResidualConfig {
             layers.push(format!("bn{number}"), reduction, norm);
         }
         if self.squeeze_excite {
-            let config = OctSqueezeExciteConfig::new(output).with_alpha(inner);
-            layers.push("se", 1, Layer::SqueezeExcite(config));
+            let (channels, shares) = (output, inner);
+            layers.push("se", 1, Layer::SqueezeExcite { channels, shares });
         }
         if matches!(
             self.shortcut,
@@ -175,8 +174,7 @@ impl ResidualConfig {
                 layers.push("downsample.pre_norm", 1, plain_norm);
             }
             let projection = conv([input, output], 1, self.stride)
-                .with_alpha_in(outer)
-                .with_alpha_out(inner)
+                .with_shares(outer, inner)
                 .with_strided(self.strided);
             layers.push("downsample.conv", 1, Layer::Conv(projection));
         }
@@ -195,54 +193,53 @@ impl ResidualConfig {
         size.map(|s| s.div_ceil(self.stride))
     }
 
-    /// Builds the block.
+    /// Builds the block, of layers of the kind asked for.
     ///
     /// # Errors
     ///
     /// An [`OctConvError`] that names the illegal value.
-    pub fn try_init(&self, device: &Device) -> Result<Residual, OctConvError> {
+    pub fn try_init<K: Kind>(&self, device: &Device) -> Result<Residual<K>, OctConvError> {
         let mut parts = self.layers().build(device);
         let downsample = match parts.maybe_conv("downsample.conv")? {
             None => None,
             Some(conv) => Some(Projection {
-                pre_norm: parts.maybe_plain_norm("downsample.pre_norm")?,
+                pre_norm: parts.maybe_plain_norm::<K>("downsample.pre_norm")?,
                 conv,
-                bn: parts.maybe_norm("downsample.bn")?,
+                bn: parts.maybe_norm::<K>("downsample.bn")?,
             }),
         };
         let pad = match self.shortcut {
             Shortcut::Pad => Some(PadShortcut {
-                output: ChannelSplit::new(self.channels[2], self.alpha_out)?,
+                output: self.shares_out.split(self.channels[2])?,
                 stride: self.stride,
                 strided: self.strided,
             }),
             _ => None,
         };
         let mut block = Residual {
-            pre_norm: parts.maybe_plain_norm("pre_norm")?,
+            pre_norm: parts.maybe_plain_norm::<K>("pre_norm")?,
             conv1: parts.conv("conv1")?,
-            bn1: Some(parts.norm("bn1")?),
+            bn1: Some(parts.norm::<K>("bn1")?),
             conv2: parts.conv("conv2")?,
-            bn2: Some(parts.norm("bn2")?),
+            bn2: Some(parts.norm::<K>("bn2")?),
             conv3: parts.maybe_conv("conv3")?,
-            bn3: parts.maybe_norm("bn3")?,
-            se: parts.maybe_squeeze_excite("se")?,
+            bn3: parts.maybe_norm::<K>("bn3")?,
+            se: parts.maybe_squeeze_excite::<K>("se")?,
             downsample,
             pad,
             order: self.order,
         };
         parts.finish();
         if self.zero_init && self.order == Order::PostActivation {
-            zero_gamma(block.bn3.as_mut().or(block.bn2.as_mut()));
+            zero_gamma::<K>(block.bn3.as_mut().or(block.bn2.as_mut()));
         }
         Ok(block)
     }
 }
 
 /// Lets a norm return zeros until it has learned something else.
-pub(super) fn zero_gamma(norm: Option<&mut OctBatchNorm>) {
-    let groups = norm.map(|norm| [&mut norm.high, &mut norm.low]);
-    for norm in groups.into_iter().flatten().flatten() {
+pub(super) fn zero_gamma<K: Kind>(norm: Option<&mut K::Norm>) {
+    for norm in norm.into_iter().flat_map(K::groups) {
         norm.gamma = Param::from_tensor(norm.gamma.val().zeros_like());
     }
 }
@@ -257,25 +254,25 @@ pub(super) fn zero_gamma(norm: Option<&mut OctBatchNorm>) {
 /// <https://arxiv.org/abs/1904.05049>, section 4. Field names follow torchvision's. Norms are none
 /// once they are folded.
 #[derive(Module, Debug)]
-pub struct Residual {
+pub struct Residual<K: Kind = OctConv2d> {
     /// Plain norm on the input of `conv1`: γ and β stay 1 and 0.
-    pub pre_norm: Option<OctBatchNorm>,
+    pub pre_norm: Option<K::Norm>,
     /// First convolution.
-    pub conv1: OctConv2d,
+    pub conv1: K,
     /// Norm after `conv1`, or before it in a pre-activation block.
-    pub bn1: Option<OctBatchNorm>,
+    pub bn1: Option<K::Norm>,
     /// Second convolution.
-    pub conv2: OctConv2d,
+    pub conv2: K,
     /// Norm after or before `conv2`.
-    pub bn2: Option<OctBatchNorm>,
+    pub bn2: Option<K::Norm>,
     /// Third convolution, of a bottleneck.
-    pub conv3: Option<OctConv2d>,
+    pub conv3: Option<K>,
     /// Norm after or before `conv3`.
-    pub bn3: Option<OctBatchNorm>,
+    pub bn3: Option<K::Norm>,
     /// Squeeze-and-excitation before the sum.
-    pub se: Option<OctSqueezeExcite>,
+    pub se: Option<K::SqueezeExcite>,
     /// The shortcut with parameters, where the input does not have the output's shape.
-    pub downsample: Option<Projection>,
+    pub downsample: Option<Projection<K>>,
     /// The shortcut without parameters that changes the shape.
     #[module(skip)]
     pub pad: Option<PadShortcut>,
@@ -286,79 +283,82 @@ pub struct Residual {
 
 /// A 1×1 convolution as the shortcut of a stage's first block.
 #[derive(Module, Debug)]
-pub struct Projection {
+pub struct Projection<K: Kind = OctConv2d> {
     /// Plain norm on the input: γ and β stay 1 and 0.
-    pub pre_norm: Option<OctBatchNorm>,
+    pub pre_norm: Option<K::Norm>,
     /// 1×1 convolution, with the block's stride.
-    pub conv: OctConv2d,
+    pub conv: K,
     /// Norm after it; in a pre-activation block, norm before it, with an activation between. None
     /// if it reads the block's activated input, and once it is folded.
-    pub bn: Option<OctBatchNorm>,
+    pub bn: Option<K::Norm>,
 }
 
-impl Residual {
+impl<K: Kind> Residual<K> {
     /// Applies the block.
     ///
     /// # Shapes
     ///
     /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
-    pub fn forward(&self, input: OctFeatures) -> OctFeatures {
+    pub fn forward(&self, input: K::Map) -> K::Map {
         match self.order {
             Order::PostActivation => self.forward_post(input),
             Order::PreActivation => self.forward_pre(input),
         }
     }
 
-    fn forward_post(&self, input: OctFeatures) -> OctFeatures {
+    fn forward_post(&self, input: K::Map) -> K::Map {
         let shortcut = match (&self.downsample, &self.pad) {
             (Some(projection), _) => {
-                let x = normalize(&projection.pre_norm, input.clone());
-                normalize(&projection.bn, projection.conv.forward(x))
+                let x = normalize::<K>(&projection.pre_norm, input.clone());
+                normalize::<K>(&projection.bn, projection.conv.convolve(x))
             }
             (None, Some(pad)) => pad.forward(input.clone()),
             (None, None) => input.clone(),
         };
-        let x = normalize(&self.pre_norm, input);
-        let x = normalize_with(&self.bn1, self.conv1.forward(x), None, Activation::Relu);
-        let x = self.conv2.forward(x);
+        let x = normalize::<K>(&self.pre_norm, input);
+        let x = normalize_with::<K>(&self.bn1, self.conv1.convolve(x), None, Activation::Relu);
+        let x = self.conv2.convolve(x);
         let (x, last_norm) = match &self.conv3 {
             Some(conv3) => {
-                let x = normalize_with(&self.bn2, x, None, Activation::Relu);
-                (conv3.forward(x), &self.bn3)
+                let x = normalize_with::<K>(&self.bn2, x, None, Activation::Relu);
+                (conv3.convolve(x), &self.bn3)
             }
             None => (x, &self.bn2),
         };
         match &self.se {
-            Some(se) => (se.forward(normalize(last_norm, x)) + shortcut).relu(),
-            None => normalize_with(last_norm, x, Some(shortcut), Activation::Relu),
+            Some(se) => {
+                let x = K::gate(se, normalize::<K>(last_norm, x));
+                (x + shortcut).activate(Activation::Relu)
+            }
+            None => normalize_with::<K>(last_norm, x, Some(shortcut), Activation::Relu),
         }
     }
 
-    fn forward_pre(&self, input: OctFeatures) -> OctFeatures {
-        let activated = normalize(&self.pre_norm, input.clone());
-        let activated = normalize_with(&self.bn1, activated, None, Activation::Relu);
+    fn forward_pre(&self, input: K::Map) -> K::Map {
+        let activated = normalize::<K>(&self.pre_norm, input.clone());
+        let activated = normalize_with::<K>(&self.bn1, activated, None, Activation::Relu);
         let shortcut = match (&self.downsample, &self.pad) {
             (Some(projection), _) => {
                 let x = match &projection.bn {
                     Some(_) => {
-                        let x = normalize(&projection.pre_norm, input);
-                        normalize_with(&projection.bn, x, None, Activation::Relu)
+                        let x = normalize::<K>(&projection.pre_norm, input);
+                        normalize_with::<K>(&projection.bn, x, None, Activation::Relu)
                     }
                     None => activated.clone(),
                 };
-                projection.conv.forward(x)
+                projection.conv.convolve(x)
             }
             (None, Some(pad)) => pad.forward(input),
             (None, None) => input,
         };
-        let x = self.conv1.forward(activated);
-        let x = normalize_with(&self.bn2, x, None, Activation::Relu);
-        let mut x = self.conv2.forward(x);
+        let x = self.conv1.convolve(activated);
+        let x = normalize_with::<K>(&self.bn2, x, None, Activation::Relu);
+        let mut x = self.conv2.convolve(x);
         if let Some(conv3) = &self.conv3 {
-            x = conv3.forward(normalize_with(&self.bn3, x, None, Activation::Relu));
+            x = conv3.convolve(normalize_with::<K>(&self.bn3, x, None, Activation::Relu));
         }
         if let Some(se) = &self.se {
-            x = se.forward(x);
+            x = K::gate(se, x);
         }
         x + shortcut
     }

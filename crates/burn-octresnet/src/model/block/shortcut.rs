@@ -5,27 +5,65 @@ use burn::tensor::{
     module::max_pool2d,
     ops::{MaxPoolOptions, PadMode},
 };
-use burn_octconv::{ChannelSplit, OctFeatures, ops::resample};
+use burn_octconv::ops::resample;
+
+use crate::model::features::OctaveMap;
 
 /// A shortcut without parameters between maps of different shape: "option A" of the ResNets for
-/// small images, which subsamples and pads new channels with zeros, here for two frequencies.
+/// small images, which subsamples and pads new channels with zeros, here for any number of
+/// frequencies.
 ///
 /// Each frequency goes to the same frequency of the output. What finds no channel there changes
-/// frequency: the last high channels are average-pooled into the low group (as where the first
-/// stage begins), the low ones are upsampled behind the high group (as where the last stage
-/// begins). Then both groups are average-pooled if the stride is 2 — a vanilla network takes every
-/// second pixel instead — and zeros fill the rest. So the number of parameters is that of the
-/// vanilla network at any α.
+/// frequency, the highest with room first: the last high channels are average-pooled into the low
+/// groups (as where the first stage begins), the low ones are upsampled behind the high group (as where
+/// the last stage begins). Then all groups are average-pooled if the stride is 2 — a strided network
+/// takes every second pixel of each instead — and zeros fill the rest. So the number of parameters is
+/// that of the vanilla network at any shares.
 ///
 /// Source: He et al., <https://arxiv.org/abs/1512.03385>, section 4.2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PadShortcut {
-    /// Channels of the output, not fewer in all than those of the input.
-    pub output: ChannelSplit,
+    /// Channels of each frequency of the output, not fewer in all than those of the input.
+    pub output: Vec<usize>,
     /// 1 or 2.
     pub stride: usize,
     /// Whether stride 2 takes every second pixel, as in a vanilla network.
     pub strided: bool,
+}
+
+/// Channels that change their frequency.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::model) struct Move {
+    pub(in crate::model) from: usize,
+    /// The first of them in their group.
+    pub(in crate::model) start: usize,
+    pub(in crate::model) count: usize,
+    pub(in crate::model) to: usize,
+}
+
+/// What has no room in its own frequency, from the highest to the highest with room.
+pub(in crate::model) fn moves(input: &[usize], output: &[usize]) -> Vec<Move> {
+    let of = |counts: &[usize], level: usize| counts.get(level).copied().unwrap_or(0);
+    let room = |level: usize| of(output, level).saturating_sub(of(input, level));
+    let mut rooms: Vec<usize> = (0..output.len()).map(room).collect();
+    let mut moves = Vec::new();
+    for (from, &count) in input.iter().enumerate() {
+        let mut start = of(output, from).min(count);
+        for (to, room) in rooms.iter_mut().enumerate() {
+            let count = (count - start).min(*room);
+            if count > 0 {
+                moves.push(Move {
+                    from,
+                    start,
+                    count,
+                    to,
+                });
+                start += count;
+                *room -= count;
+            }
+        }
+    }
+    moves
 }
 
 impl PadShortcut {
@@ -34,46 +72,89 @@ impl PadShortcut {
     /// # Shapes
     ///
     /// - full resolution `[height, width]` becomes `[⌈height / stride⌉, ⌈width / stride⌉]`
-    pub fn forward(&self, input: OctFeatures) -> OctFeatures {
-        let x = self.regroup(input);
-        let x = match (self.stride, self.strided) {
+    pub fn forward<M: OctaveMap>(&self, input: M) -> M {
+        let size = input.size();
+        let groups = self.filled(self.regroup(input.into_groups(), size), size);
+        let stride = |x: Tensor<4>| match (self.stride, self.strided) {
             (1, _) => x,
-            (_, true) => every_second(x.into_high()).into(),
-            (_, false) => x.avg_pool2(),
+            (_, true) => every_second(x),
+            (_, false) => resample::avg_pool(x),
         };
-
-        let (size, device) = (x.size(), x.device());
-        let (high, low) = x.into_parts();
-        let given = high.as_ref().or(low.as_ref());
-        let given = given.expect("a feature map has a group");
-        let ([batch, ..], dtype) = (given.dims(), given.dtype());
-        let pad = |x: Option<Tensor<4>>, channels: usize, [height, width]: [usize; 2]| match x {
-            Some(x) if x.dims()[1] < channels => {
-                let missing = channels - x.dims()[1];
-                Some(x.pad([(0, missing), (0, 0), (0, 0)], PadMode::Constant(0.0)))
+        let size = size.map(|s| s.div_ceil(self.stride));
+        let pad = |(level, x): (usize, Option<Tensor<4>>)| {
+            let channels = self.output[level];
+            match x.map(stride) {
+                Some(x) if x.dims()[1] < channels => {
+                    let missing = channels - x.dims()[1];
+                    Some(x.pad([(0, missing), (0, 0), (0, 0)], PadMode::Constant(0.0)))
+                }
+                x => x,
             }
+        };
+        M::of_groups(groups.into_iter().enumerate().map(pad).collect(), size)
+    }
+
+    /// With a channel of zeros in every frequency that the output has and no channel came to.
+    fn filled(&self, groups: Vec<Option<Tensor<4>>>, size: [usize; 2]) -> Vec<Option<Tensor<4>>> {
+        let lacks = |(x, &channels): (&Option<Tensor<4>>, &usize)| x.is_none() && channels > 0;
+        if !groups.iter().zip(&self.output).any(lacks) {
+            return groups;
+        }
+        let first = groups.iter().position(Option::is_some);
+        let first = first.expect("a feature map has a group");
+        // Made of a channel that is there: ONNX says no new map of any batch.
+        let any = groups[first].clone().map(|x| channels_of(x, 0..1));
+        let fill = |(level, (x, &channels)): (usize, (Option<Tensor<4>>, &usize))| match x {
             None if channels > 0 => {
-                let shape = [batch, channels, height, width];
-                Some(Tensor::zeros(shape, (&device, dtype)))
+                let x = any.clone()?;
+                Some(at_level(x, first, level, size).mul_scalar(0.0))
             }
             x => x,
         };
-        let high = pad(high, self.output.high, size);
-        let low = pad(low, self.output.low, size.map(|s| s.div_ceil(2)));
-        OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
+        let groups = groups.into_iter().zip(&self.output).enumerate();
+        groups.map(fill).collect()
     }
 
-    /// Moves channels that find no room in their frequency to the other one.
-    fn regroup(&self, input: OctFeatures) -> OctFeatures {
-        let size = input.size();
-        let (high, low) = input.into_parts();
-        let (high, extra_high) = cut(high, self.output.high);
-        let (low, extra_low) = cut(low, self.output.low);
-        let down = extra_high.map(resample::avg_pool);
-        let up = extra_low.map(|x| resample::upsample_nearest(x, size));
-        OctFeatures::try_new(join(high, up), join(low, down), size)
-            .unwrap_or_else(|e| panic!("{e}"))
+    /// Moves channels that find no room in their frequency to another one.
+    fn regroup(&self, input: Vec<Option<Tensor<4>>>, size: [usize; 2]) -> Vec<Option<Tensor<4>>> {
+        let channels = |x: &Option<Tensor<4>>| x.as_ref().map_or(0, |x| x.dims()[1]);
+        let counts: Vec<usize> = input.iter().map(channels).collect();
+        let part = |level: usize, range: Range<usize>| {
+            let x = input.get(level)?.clone()?;
+            (!range.is_empty()).then(|| channels_of(x, range))
+        };
+        let kept = |level: usize| {
+            let count = counts.get(level).copied().unwrap_or(0);
+            part(level, 0..count.min(self.output[level]))
+        };
+        let mut groups: Vec<_> = (0..self.output.len()).map(kept).collect();
+        for Move {
+            from,
+            start,
+            count,
+            to,
+        } in moves(&counts, &self.output)
+        {
+            let moved = part(from, start..start + count);
+            let moved = moved.map(|x| at_level(x, from, to, size));
+            groups[to] = join(groups[to].take(), moved);
+        }
+        groups
     }
+}
+
+/// The resolution of a frequency.
+fn size_of(size: [usize; 2], level: usize) -> [usize; 2] {
+    (0..level).fold(size, |size, _| size.map(|s| s.div_ceil(2)))
+}
+
+/// The map of one frequency at the resolution of another.
+fn at_level(x: Tensor<4>, from: usize, to: usize, size: [usize; 2]) -> Tensor<4> {
+    let down = (from..to).fold(x, |x, _| resample::avg_pool(x));
+    let up = (to..from).rev();
+    up.fold(down, |x, level| {
+        resample::upsample_nearest(x, size_of(size, level))
+    })
 }
 
 // What follows selects and pools, where slicing would do, for the sake of ONNX: burn-onnx writes no
@@ -84,19 +165,16 @@ fn every_second(x: Tensor<4>) -> Tensor<4> {
     max_pool2d(x, MaxPoolOptions::new([1, 1]).with_stride([2, 2]))
 }
 
-/// The first `keep` channels and the others.
-fn cut(x: Option<Tensor<4>>, keep: usize) -> (Option<Tensor<4>>, Option<Tensor<4>>) {
-    let Some(x) = x else { return (None, None) };
-    let channels = x.dims()[1];
-    if channels <= keep {
-        return (Some(x), None);
+/// Some of the channels.
+fn channels_of(x: Tensor<4>, range: Range<usize>) -> Tensor<4> {
+    if range == (0..x.dims()[1]) {
+        return x;
     }
-    let channels_of = |range: Range<usize>| {
-        let range = range.start as i64..range.end as i64;
-        x.clone().select(1, Tensor::arange(range, &x.device()))
-    };
-    let kept = (keep > 0).then(|| channels_of(0..keep));
-    (kept, Some(channels_of(keep..channels)))
+    let device = x.device();
+    x.select(
+        1,
+        Tensor::arange(range.start as i64..range.end as i64, &device),
+    )
 }
 
 /// Concatenates along the channels.
@@ -110,6 +188,7 @@ fn join(first: Option<Tensor<4>>, second: Option<Tensor<4>>) -> Option<Tensor<4>
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Device, s};
+    use burn_octconv::{OctFeatures, OctMaps};
 
     use super::*;
 
@@ -121,7 +200,7 @@ mod tests {
 
     fn shortcut(high: usize, low: usize, stride: usize) -> PadShortcut {
         PadShortcut {
-            output: ChannelSplit { high, low },
+            output: vec![high, low],
             stride,
             strided: false,
         }
@@ -133,7 +212,7 @@ mod tests {
             strided: true,
             ..shortcut(4, 0, 2)
         };
-        let y = pad.forward(ramp(2).into()).into_high();
+        let y = pad.forward(OctFeatures::from(ramp(2))).into_high();
         assert_eq!(y.dims(), [1, 4, 4, 3]);
         let first = y.clone().slice(s![0, 1, 1, ..]).into_data();
         assert_eq!(first.try_to_vec::<f32>().unwrap(), [45.0, 47.0, 49.0]);
@@ -142,9 +221,28 @@ mod tests {
     }
 
     #[test]
+    fn subsamples_both_groups_of_a_strided_octave_network() {
+        let pad = PadShortcut {
+            strided: true,
+            ..shortcut(2, 2, 2)
+        };
+        let x = OctFeatures::split(ramp(4), 0.5);
+        let y = pad.forward(x.clone());
+        for (before, after) in [(x.high(), y.high()), (x.low(), y.low())] {
+            for (row, column) in [(0, 0), (1, 1)] {
+                let expected = before.unwrap().clone();
+                let expected = expected.slice(s![.., .., 2 * row, 2 * column]);
+                let found = after.unwrap().clone().slice(s![.., .., row, column]);
+                found.into_data().assert_eq(&expected.into_data(), true);
+            }
+        }
+        assert_eq!(y.size(), [4, 3]);
+    }
+
+    #[test]
     fn enters_by_pooling_the_last_channels() {
         let x = ramp(4);
-        let y = shortcut(3, 1, 1).forward(x.clone().into());
+        let y = shortcut(3, 1, 1).forward(OctFeatures::from(x.clone()));
         let expected = OctFeatures::split(x, 0.25);
         y.low()
             .unwrap()
@@ -166,5 +264,24 @@ mod tests {
         y.slice(s![.., 2..4, .., ..])
             .into_data()
             .assert_eq(&low.into_data(), true);
+    }
+
+    #[test]
+    fn three_frequencies_are_entered_and_left_as_two_are() {
+        let pad = |output: &[usize]| PadShortcut {
+            output: output.into(),
+            stride: 1,
+            strided: false,
+        };
+        let x = ramp(8);
+        let shares = [0.5, 0.25, 0.25];
+        let y = pad(&[4, 2, 2]).forward(OctMaps::from_full(x.clone()));
+        let expected = OctMaps::split(x, &shares, [true; 2]).unwrap();
+        for level in 0..3 {
+            let [found, expected] = [&y, &expected].map(|y| y.group(level).unwrap().to_data());
+            found.assert_eq(&expected, true);
+        }
+        let back = pad(&[8]).forward(y.clone()).into_full();
+        back.into_data().assert_eq(&y.merge().into_data(), true);
     }
 }

@@ -15,7 +15,7 @@ impl OctResNetConfig {
     /// octave authors' code, <https://github.com/facebookresearch/OctConv>.
     pub(super) fn densenet_121(&self) -> Result<Blueprint, ModelError> {
         const LAYERS: [usize; 4] = [6, 12, 24, 16];
-        let alphas = self.alpha.of_stages(self.arch, 4)?;
+        let alphas = self.alpha.alphas(self.arch, 4)?;
         let growth = self.channels(32);
         let mut input = ChannelSplit::new(self.channels(64), 0.0)?;
         let mut stages = Vec::new();

@@ -33,7 +33,7 @@ impl OctResNetConfig {
             &[(512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1)],
             &[(1024, 2), (1024, 1)],
         ];
-        let alphas = self.alpha.of_stages(self.arch, 4)?;
+        let alphas = self.alpha.alphas(self.arch, 4)?;
         let mut input = self.floor_channels(32, factor);
         let mut alpha_in = 0.0;
         let mut stages = Vec::new();
@@ -50,7 +50,7 @@ impl OctResNetConfig {
                     stride,
                     alpha_in,
                     alpha_out,
-                    strided: self.alpha.is_vanilla(),
+                    strided: self.strided(),
                 }));
                 (input, alpha_in) = (output, alpha_out);
             }
@@ -78,7 +78,7 @@ impl OctResNetConfig {
             &[(6, 64, 4, 2), (6, 96, 3, 1)],
             &[(6, 160, 3, 2), (6, 320, 1, 1)],
         ];
-        let alphas = self.alpha.of_stages(self.arch, 4)?;
+        let alphas = self.alpha.alphas(self.arch, 4)?;
         let mut input = self.floor_channels(32, factor);
         let mut stages = Vec::new();
         for (stage, rows) in STAGES.into_iter().enumerate() {
@@ -92,7 +92,7 @@ impl OctResNetConfig {
                         output,
                         stride: if index == 0 { first_stride } else { 1 },
                         alpha: alphas[stage],
-                        strided: self.alpha.is_vanilla(),
+                        strided: self.strided(),
                         zero_init: self.zero_init_residual,
                     }));
                     input = output;

@@ -2,7 +2,7 @@ use burn_octconv::ops::norm::Activation;
 
 use super::{Blueprint, Tail};
 use crate::model::{
-    Arch, ModelError, OctResNetConfig, Stem,
+    Arch, ModelError, OctResNetConfig, Shares, Stem,
     block::{BlockConfig, Order, ResidualConfig, Shape, Shortcut, StrideAt},
     stem::{StemConfig, StemPool},
 };
@@ -160,10 +160,10 @@ impl Arch {
 impl OctResNetConfig {
     /// Stages of residual blocks. The first block enters with α = 0, the last stage has α = 0.
     pub(super) fn resnet(&self, net: &ResNet) -> Result<Blueprint, ModelError> {
-        let alphas = self.alpha.of_stages(self.arch, net.blocks.len())?;
+        let shares = self.alpha.of_stages(self.arch, net.blocks.len())?;
         let stem = self.resnet_stem(net);
         let mut input = self.channels(net.stem_channels);
-        let mut alpha_in = 0.0;
+        let mut shares_in = Shares::PLAIN;
         let mut stages = Vec::new();
         for (stage, &count) in net.blocks.iter().enumerate() {
             let channels = |base: usize| self.channels(base) << stage;
@@ -172,30 +172,30 @@ impl OctResNetConfig {
             for index in 0..count {
                 let first = index == 0;
                 let stride = if first && stage > 0 { 2 } else { 1 };
-                let fits = stride == 1 && input == output && alpha_in == alphas[stage];
+                let fits = stride == 1 && input == output && shares_in == shares[stage];
                 let shortcut = match net.shortcut {
                     Shortcut::Pad if !fits => Shortcut::Pad,
                     Shortcut::Pad => Shortcut::Identity,
                     projection if first => projection,
                     _ => Shortcut::Identity,
                 };
-                blocks.push(BlockConfig::Residual(ResidualConfig {
+                blocks.push(BlockConfig::residual(ResidualConfig {
                     shape: net.shape,
                     order: net.order,
                     channels: [input, middle, output],
                     stride,
                     stride_at: net.stride_at,
                     groups: net.groups,
-                    alpha_in,
-                    alpha_out: alphas[stage],
+                    shares_in,
+                    shares_out: shares[stage],
                     squeeze_excite: net.squeeze_excite,
                     // The authors found that deep SE-ResNets do not train well without.
                     plain_norm: net.squeeze_excite && net.stem != LargeStem::Plain,
                     shortcut,
-                    strided: self.alpha.is_vanilla(),
+                    strided: self.strided(),
                     zero_init: self.zero_init_residual,
                 }));
-                (input, alpha_in) = (output, alphas[stage]);
+                (input, shares_in) = (output, shares[stage]);
             }
             stages.push(blocks);
         }
@@ -240,8 +240,8 @@ impl OctResNetConfig {
                     stride: 2,
                     stride_at: StrideAt::Second,
                     groups: 1,
-                    alpha_in: 0.0,
-                    alpha_out: 0.0,
+                    shares_in: Shares::PLAIN,
+                    shares_out: Shares::PLAIN,
                     squeeze_excite: false,
                     plain_norm: false,
                     shortcut: Shortcut::Projection,

@@ -34,15 +34,17 @@ pub(super) fn run(arguments: &InferArgs) -> anyhow::Result<()> {
     let InferArgs { network, run, .. } = arguments;
     let (device, name) = run.open()?;
     if let Some(path) = &arguments.weights {
-        let [alpha] = run.alpha[..] else {
-            anyhow::bail!("--weights is for one network: give --alpha one share");
+        let [alpha] = network.alphas(run)[..] else {
+            anyhow::bail!(
+                "--weights is for one network: give --alpha one share and leave out --shares"
+            );
         };
         let config = network.config(alpha);
         config
             .try_init(&device)?
             .save_weights(&config, path, false)?;
     }
-    let sides = sides(&run.rows, &run.alpha, &device)?;
+    let sides = sides(&run.rows, &network.alphas(run), &device)?;
     let title = format!("Inference of {}", network.arch);
     let contender = |side, batch| contender(side, network, batch, &device);
     network.compare(run, &sides, &name, &title, contender, |_, _, _| Ok(()))

@@ -6,11 +6,15 @@ use burn::tensor::{Device, Distribution, Tensor};
 use burn_octconv::{
     Cost, MultiOctConv2dConfig, OctConv1dConfig, OctConv3dConfig, OctConvError,
     OctConvTranspose1dConfig, OctConvTranspose2dConfig, OctConvTranspose3dConfig, OctMaps,
+    ops::uses_engine,
 };
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::timing::{Contender, Summary, Timing, interleave, timed};
+use super::{
+    sides::{Form, chosen_instruction_set},
+    timing::{Contender, Summary, Timing, interleave, timed},
+};
 use crate::commands::{print, print_json};
 
 /// A kind of layer.
@@ -49,6 +53,9 @@ pub(super) struct Layers {
 #[derive(Debug, Serialize)]
 struct Comparison {
     device: String,
+    /// What the engine computes with, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isa: Option<&'static str>,
     kind: Kind,
     batch: u32,
     size: usize,
@@ -57,6 +64,7 @@ struct Comparison {
 
 #[derive(Debug, Serialize)]
 struct Row {
+    name: &'static str,
     shares: Vec<f64>,
     pass: &'static str,
     #[serde(flatten)]
@@ -67,7 +75,24 @@ struct Row {
     rounds: usize,
 }
 
-/// Compares the layers with the vanilla one, which is that of one group: Burn's own.
+/// A layer to measure: by Burn's operations alone or as the device computes it.
+type Side = (&'static str, Form, Vec<f64>);
+
+/// Burn's own vanilla layer, ours where an engine may compute it, and ours of the given shares.
+fn sides(layers: &Layers, device: &Device) -> Vec<Side> {
+    let mut sides: Vec<Side> = vec![("burn", Form::BurnConv2d, vec![1.0])];
+    let ours = uses_engine(device).then(|| vec![1.0]);
+    for shares in ours.into_iter().chain(layers.shares.iter().cloned()) {
+        let side = ("ours", Form::Engine, shares);
+        // Without an engine, ours of one frequency is Burn's.
+        if !sides.contains(&side) && (uses_engine(device) || side.2 != [1.0]) {
+            sides.push(side);
+        }
+    }
+    sides
+}
+
+/// Compares the layers with Burn's own vanilla one.
 pub(super) fn run(
     layers: &Layers,
     batches: &[u32],
@@ -75,21 +100,17 @@ pub(super) fn run(
     timing: Timing,
     json: bool,
 ) -> anyhow::Result<()> {
-    let mut sides = vec![vec![1.0]];
-    for shares in &layers.shares {
-        if !sides.contains(shares) {
-            sides.push(shares.clone());
-        }
-    }
+    let sides = sides(layers, device);
     for &batch in batches {
         let built = sides
             .iter()
-            .map(|shares| contender(layers, shares, batch, device));
+            .map(|(_, form, shares)| contender(layers, *form, shares, batch, device));
         let built = built.collect::<anyhow::Result<Vec<_>>>()?;
         let (mut contenders, macs): (Vec<_>, Vec<_>) = built.into_iter().unzip();
         let times = interleave(&mut contenders, timing)?;
         let row = |part: usize, pass: &'static str, side: usize| Row {
-            shares: sides[side].clone(),
+            name: sides[side].0,
+            shares: sides[side].2.clone(),
             pass,
             time: times[side][part].summary(),
             macs: macs[side] * u64::from(batch),
@@ -101,6 +122,7 @@ pub(super) fn run(
             .map(|(part, pass, side)| row(part, pass, side));
         let comparison = Comparison {
             device: name.to_string(),
+            isa: uses_engine(device).then(chosen_instruction_set).flatten(),
             kind: layers.kind,
             batch,
             size: layers.size,
@@ -123,15 +145,17 @@ impl Comparison {
             ..
         } = layers;
         let kind = self.kind.to_possible_value();
+        let isa = self.isa.map_or(String::new(), |isa| format!(" with {isa}"));
+        let device = format!("{}{isa}", self.device);
         let rounds = self.rows.first().map_or(0, |row| row.rounds);
         let mut text = format!(
             "{}, {input} to {output} channels, kernel {kernel}, stride {stride}, {} pixels, batch {}, {}, \
-             {rounds} rounds, ms\n{:<22} {:10} {:>10} {:>10} {:>10} {:>9} {:>7}",
+             {rounds} rounds, ms\n{:<27} {:10} {:>10} {:>10} {:>10} {:>9} {:>7}",
             kind.map_or(String::new(), |kind| kind.get_name().to_string()),
             self.size,
             self.batch,
-            self.device,
-            "shares",
+            device,
+            "",
             "",
             "median",
             "min",
@@ -149,8 +173,8 @@ impl Comparison {
                 max_ms,
             } = row.time;
             text += &format!(
-                "\n{:<22} {:10} {median_ms:>10.2} {min_ms:>10.2} {max_ms:>10.2} {:>9.2} {:>7.2}",
-                shares.join(","),
+                "\n{:<27} {:10} {median_ms:>10.2} {min_ms:>10.2} {max_ms:>10.2} {:>9.2} {:>7.2}",
+                format!("{} {}", row.name, shares.join(",")),
                 row.pass,
                 of(|row| row.time.median_ms),
                 of(|row| row.macs as f64),
@@ -165,6 +189,7 @@ type Built<'a> = (Contender<'a, 2>, u64);
 
 fn contender<'a>(
     layers: &Layers,
+    form: Form,
     shares: &[f64],
     batch: u32,
     device: &'a Device,
@@ -196,7 +221,7 @@ fn contender<'a>(
                 config.octave_axes,
                 device,
             )?;
-            let run = move || measure(&input, |x| layer.forward(x), device);
+            let run = move || measure(&input, |x| form.run(|| layer.forward(x)), device);
             (Box::new(run) as Contender<'a, 2>, cost?.macs.total())
         }};
     }

@@ -6,6 +6,7 @@ use burn::{
     tensor::{Device, Distribution, Tensor},
 };
 use burn_octconv::{ChannelSplit, OctConv2dConfig, OctFeatures};
+use burn_octresnet::model::Alpha;
 use clap::Args;
 
 use super::{
@@ -29,9 +30,9 @@ use super::{
 speed-up is the median of burn-conv2d over that of the row, theory the same for multiply-adds.
 --json prints {\"device\",\"isa\",\"batch\",\"size\",\"rows\":[{\"name\",\"alpha\",\"pass\",\"median_ms\",\"min_ms\",\"max_ms\",\"macs\"}]};
 pass is forward or backward, macs the multiply-adds of the batch, which go twice into backward.
-With --kind or --shares there is a row for the shares 1, which is Burn's own layer, and one for each
-of --shares (or of --alpha), as the device computes it; --json prints
-{\"device\",\"kind\",\"batch\",\"size\",\"rows\":[{\"shares\",\"pass\",\"median_ms\",\"min_ms\",\"max_ms\",\"macs\"}]}.")]
+With --kind or --shares there is a row for Burn's own layer (burn), one for that layer as the device
+computes it (ours, shares 1; where it has an engine), and one for each of --shares (or of --alpha);
+--json prints {\"device\",\"isa\",\"kind\",\"batch\",\"size\",\"rows\":[{\"name\",\"shares\",\"pass\",\"median_ms\",\"min_ms\",\"max_ms\",\"macs\"}]}.")]
 pub(super) struct LayerArgs {
     /// Channels in and out, of both frequencies together
     #[arg(long, value_name = "IN,OUT", default_value = "128,128", value_parser = channels)]
@@ -77,7 +78,8 @@ pub(super) fn run(arguments: &LayerArgs) -> anyhow::Result<()> {
             run.json,
         );
     }
-    let sides = sides(&run.rows, &run.alpha, &device)?;
+    let alphas: Vec<Alpha> = run.alpha.iter().copied().map(Alpha::from).collect();
+    let sides = sides(&run.rows, &alphas, &device)?;
     let device = device.autodiff();
     let vanilla = arguments.macs(0.0)?;
     for &batch in &run.batch {
@@ -89,7 +91,7 @@ pub(super) fn run(arguments: &LayerArgs) -> anyhow::Result<()> {
         let mut rows = Vec::new();
         for (part, pass) in ["forward", "backward"].into_iter().enumerate() {
             for (&side, times) in sides.iter().zip(&times) {
-                let macs = arguments.macs(side.alpha)?;
+                let macs = arguments.macs(share(side))?;
                 let mut row = Row::new(side, &times[part], [macs, vanilla]);
                 row.pass = Some(pass);
                 row.macs = Some(macs * u64::from(batch));
@@ -180,6 +182,14 @@ impl LayerArgs {
     }
 }
 
+/// The share of a side, which here is one for input and output.
+fn share(side: Side) -> f64 {
+    match side.alpha {
+        Alpha::Uniform(alpha) => alpha,
+        other => unreachable!("a layer has one alpha, not {other}"),
+    }
+}
+
 fn contender<'a>(
     side: Side,
     arguments: &LayerArgs,
@@ -192,11 +202,11 @@ fn contender<'a>(
             Box::new(move |input| layer.forward(input.into_high()).into())
         }
         Form::Composed | Form::Engine => {
-            let layer = arguments.octave(side.alpha).try_init(device)?;
+            let layer = arguments.octave(share(side)).try_init(device)?;
             Box::new(move |input| layer.forward(input))
         }
     };
-    let input = arguments.input(side.alpha, batch, device)?;
+    let input = arguments.input(share(side), batch, device)?;
     Ok(Box::new(move || {
         let features = input.clone();
         let (output, forward) = timed(device, || side.form.run(|| layer(features)))?;

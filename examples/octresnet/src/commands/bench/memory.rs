@@ -4,6 +4,7 @@ use std::{env, fs, process::Command};
 
 use anyhow::Context;
 use burn_image_train::{Backend, DeviceName};
+use burn_octresnet::model::Alpha;
 
 use super::{NetworkArgs, RunArgs, sides::Side};
 
@@ -29,6 +30,14 @@ pub(super) fn peak() -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// The flags that choose a network.
+fn choice(alpha: Alpha) -> [String; 2] {
+    match alpha {
+        Alpha::Shares(_) => ["--shares".into(), alpha.to_string().replace("shares ", "")],
+        alpha => ["--alpha".into(), alpha.to_string()],
+    }
+}
+
 /// Peak memory of training steps in a process that does nothing else, in bytes.
 pub(super) fn of_training(
     side: Side,
@@ -43,9 +52,10 @@ pub(super) fn of_training(
         .args(["--device", &run.device.to_string()])
         .args(isa)
         .args(["--rows", side.form.name()])
-        .args(["--alpha", &side.alpha.to_string()])
+        .args(choice(side.alpha))
         .args(["--batch", &batch.to_string()])
         .args(["--arch", network.arch.name()])
+        .args(["--stride", &network.stride.to_string()])
         .args(["--width", &network.width.to_string()])
         .args(["--size", &network.size().to_string()])
         .output()

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use burn::tensor::Device;
 use burn_image_train::DeviceName;
-use burn_octresnet::model::{Alpha, Arch, OctResNetConfig};
+use burn_octresnet::model::{Alpha, Arch, OctResNetConfig, Stride};
 use clap::{Args, Subcommand};
 
 use report::{Comparison, Row};
@@ -133,18 +133,31 @@ struct NetworkArgs {
     /// Factor on all channel counts
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     width: f64,
+    /// A row for shares at the resolutions 1, 1/2, 1/4 and so on, after those of --alpha; again for another
+    #[arg(long, value_name = "SHARES", value_parser = Alpha::parse_shares)]
+    shares: Vec<Alpha>,
+    /// How the stages take stride 2, in every row: pooled, strided, or auto, which is strided at alpha 0
+    #[arg(long, value_name = "auto|pooled|strided", default_value_t)]
+    stride: Stride,
     /// Height and width of the images in pixels [default: what the network is made for]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     size: Option<u32>,
 }
 
 impl NetworkArgs {
-    fn config(&self, alpha: f64) -> OctResNetConfig {
+    fn config(&self, alpha: Alpha) -> OctResNetConfig {
         OctResNetConfig {
-            alpha: Alpha::Uniform(alpha),
+            alpha,
+            stride: self.stride,
             width: self.width,
             ..OctResNetConfig::new(self.arch, self.arch.num_classes())
         }
+    }
+
+    /// The networks to compare.
+    fn alphas(&self, run: &RunArgs) -> Vec<Alpha> {
+        let alphas = run.alpha.iter().copied().map(Alpha::from);
+        alphas.chain(self.shares.iter().copied()).collect()
     }
 
     /// Height and width of the images.
@@ -154,7 +167,7 @@ impl NetworkArgs {
     }
 
     /// Multiply–adds of an image, which also tells whether the network can be built.
-    fn macs(&self, alpha: f64) -> anyhow::Result<u64> {
+    fn macs(&self, alpha: Alpha) -> anyhow::Result<u64> {
         Ok(self.config(alpha).cost([self.size(); 2])?.macs.total())
     }
 
@@ -169,7 +182,7 @@ impl NetworkArgs {
         contender: impl Fn(Side, u32) -> anyhow::Result<Contender<'a, 1>>,
         more: impl Fn(&mut Row, Side, u32) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let vanilla = self.macs(0.0)?;
+        let vanilla = self.macs(Alpha::Uniform(0.0))?;
         for &batch in &run.batch {
             let mut contenders = Vec::new();
             for &side in sides {

@@ -1,5 +1,6 @@
 //! Results as JSON and as a table.
 
+use burn_octresnet::model::Alpha;
 use serde::Serialize;
 
 use super::{
@@ -26,7 +27,7 @@ pub(super) struct Comparison {
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     name: Form,
-    alpha: f64,
+    alpha: Alpha,
     /// Which part of the work, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pass: Option<&'static str>,
@@ -115,7 +116,7 @@ impl Comparison {
             text += &format!(
                 "\n{:12} {:>6}{pass} {median_ms:>10.2} {min_ms:>10.2} {max_ms:>10.2} {:>9} {:>7.2}",
                 row.name.name(),
-                row.alpha,
+                row.alpha.to_string(),
                 vanilla.map_or("-".into(), |v| format!(
                     "{:.2}",
                     v.time.median_ms / median_ms
@@ -138,13 +139,13 @@ impl Comparison {
 
     /// What each α brings over α = 0 in the same form.
     fn alpha_ratios(&self) -> impl Iterator<Item = String> {
-        self.rows.iter().filter(|row| row.alpha > 0.0).filter_map(|row| {
+        self.rows.iter().filter(|row| !row.alpha.is_vanilla()).filter_map(|row| {
             let form = match row.name {
                 Form::Engine => Form::Engine,
                 // Composed at α = 0 is the vanilla side.
                 Form::Composed | Form::BurnConv2d => Form::BurnConv2d,
             };
-            let vanilla = self.rows.iter().find(|other| other.is(form, row) && other.alpha == 0.0)?;
+            let vanilla = self.rows.iter().find(|other| other.is(form, row) && other.alpha.is_vanilla())?;
             let memory = match (row.peak_bytes.flatten(), vanilla.peak_bytes.flatten()) {
                 (Some(peak), Some(vanilla)) => {
                     format!(", peak memory {:.2} of it", peak as f64 / vanilla as f64)

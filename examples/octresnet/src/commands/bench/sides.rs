@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use burn_octconv::ops::{uses_engine, without_engine};
+use burn_octresnet::model::Alpha;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -40,14 +41,14 @@ impl Form {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Side {
     pub(super) form: Form,
-    pub(super) alpha: f64,
+    pub(super) alpha: Alpha,
 }
 
 const FORMS: [Form; 3] = [Form::BurnConv2d, Form::Composed, Form::Engine];
 
 /// The sides to compare on `device`: those in `rows` or, if there is none in it, all. Composed at
 /// α = 0 is what burn-conv2d is, and left out.
-pub(super) fn sides(rows: &[Form], alphas: &[f64], device: &Device) -> anyhow::Result<Vec<Side>> {
+pub(super) fn sides(rows: &[Form], alphas: &[Alpha], device: &Device) -> anyhow::Result<Vec<Side>> {
     let has_engine = uses_engine(device);
     if rows.contains(&Form::Engine) && !has_engine {
         anyhow::bail!("this device has no engine: leave `engine` out of --rows");
@@ -59,12 +60,12 @@ pub(super) fn sides(rows: &[Form], alphas: &[f64], device: &Device) -> anyhow::R
             continue;
         }
         let alphas = match form {
-            Form::BurnConv2d => &[0.0],
+            Form::BurnConv2d => &[Alpha::Uniform(0.0)],
             Form::Composed | Form::Engine => alphas,
         };
         for &alpha in alphas {
             let side = Side { form, alpha };
-            let vanilla = form == Form::Composed && alpha == 0.0;
+            let vanilla = form == Form::Composed && alpha.is_vanilla();
             if !vanilla && !sides.contains(&side) {
                 sides.push(side);
             }
@@ -78,11 +79,15 @@ pub(super) fn sides(rows: &[Form], alphas: &[f64], device: &Device) -> anyhow::R
 
 /// What the engine computes with, if one of the sides is its.
 pub(super) fn instruction_set(sides: &[Side]) -> Option<&'static str> {
+    let engine = sides.iter().any(|side| side.form == Form::Engine);
+    engine.then(chosen_instruction_set).flatten()
+}
+
+/// What the engine computes with, if this build has one.
+pub(super) fn chosen_instruction_set() -> Option<&'static str> {
     #[cfg(feature = "flex")]
-    if sides.iter().any(|side| side.form == Form::Engine) {
-        return Some(burn_octconv::ops::instruction_set());
-    }
-    let _ = sides;
+    return Some(burn_octconv::ops::instruction_set());
+    #[cfg(not(feature = "flex"))]
     None
 }
 
@@ -91,7 +96,8 @@ mod tests {
     use super::*;
 
     fn names(rows: &[Form], alphas: &[f64]) -> anyhow::Result<String> {
-        let sides = sides(rows, alphas, &Device::flex())?;
+        let alphas: Vec<Alpha> = alphas.iter().copied().map(Alpha::from).collect();
+        let sides = sides(rows, &alphas, &Device::flex())?;
         let names = sides
             .iter()
             .map(|s| format!("{} {}", s.form.name(), s.alpha));

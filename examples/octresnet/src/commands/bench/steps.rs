@@ -2,6 +2,7 @@
 
 use burn::tensor::{Distribution, Tensor};
 use burn_octconv::ops::{StepTime, peak_macs_per_second, timed};
+use burn_octresnet::model::Alpha;
 use clap::Args;
 use serde::Serialize;
 
@@ -96,9 +97,14 @@ fn measure(arguments: &StepsArgs) -> anyhow::Result<Report> {
         runs,
         ..
     } = arguments;
-    network.macs(*alpha)?;
+    if !network.shares.is_empty() {
+        anyhow::bail!(
+            "the engine's steps are those of two frequencies: leave out --shares, and give --alpha"
+        );
+    }
+    network.macs(Alpha::Uniform(*alpha))?;
     let device = burn::tensor::Device::flex();
-    let model = network.config(*alpha).try_init(&device)?;
+    let model = network.config(Alpha::Uniform(*alpha)).try_init(&device)?;
     let size = network.size();
     let shape = [*batch as usize, 3, size, size];
     let images = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);

@@ -40,10 +40,12 @@ pub(super) struct TrainArgs {
 pub(super) fn run(arguments: &TrainArgs) -> anyhow::Result<()> {
     let TrainArgs { network, run, .. } = arguments;
     let (device, name) = run.open()?;
-    let sides = sides(&run.rows, &run.alpha, &device)?;
+    let sides = sides(&run.rows, &network.alphas(run), &device)?;
     let device = device.autodiff();
     if arguments.print_peak {
-        let mut step = contender(sides[0], network, run.batch[0], &device)?;
+        // Of shares it is told by a row of its own, behind that of the one α that there has to be.
+        let side = sides[sides.len() - 1];
+        let mut step = contender(side, network, run.batch[0], &device)?;
         (0..2).try_for_each(|_| step().map(drop))?;
         let peak = memory::peak().ok_or_else(|| anyhow::anyhow!("no peak is known here"))?;
         return crate::commands::print_json(&peak);

@@ -7,7 +7,7 @@ use burn_image_train::{Backend, DeviceName, Outcome, Plan, Training};
 use crate::{
     commands::{percent, short_count, thousands},
     memory,
-    network::ModelRecipe,
+    network::{ModelRecipe, stride_words},
 };
 
 /// Says what a run is about to do.
@@ -21,13 +21,14 @@ pub(super) fn describe(plan: &Plan<ModelRecipe>, resumed: bool) {
         ..
     } = plan;
     let (arch, alpha, classes) = (model.arch, model.alpha, plan.classes);
+    let stride = stride_words(model.stride);
     let width = match model.width {
         1.0 => String::new(),
         width => format!(", width {width}"),
     };
     if let (Some(cost), Some(vanilla)) = (plan.cost, plan.baseline) {
         eprintln!(
-            "{arch}, alpha {alpha}{width}: {} parameters, {} multiply-adds per image, {} of vanilla",
+            "{arch}, alpha {alpha}{stride}{width}: {} parameters, {} multiply-adds per image, {} of vanilla",
             thousands(cost.params),
             short_count(cost.macs),
             percent(cost.macs as f64 / vanilla.macs as f64),
