@@ -65,6 +65,7 @@ impl Alpha {
         let third = shares[2];
         if stages == 3 && third.alpha() != Some(0.0) && (self.is_per_stage() || !uniform) {
             let third = Self::of_shares([third; 3]);
+            let third = Box::new(third);
             return Err(ModelError::LastStage { arch, third });
         }
         shares[stages - 1..].fill(Shares::PLAIN);
@@ -80,7 +81,10 @@ impl Alpha {
         let shares = self.of_stages(arch, stages)?;
         let more = |shares: &Shares| shares.alpha().is_none();
         match shares.into_iter().find(more) {
-            Some(shares) => Err(ModelError::Frequencies { arch, shares }),
+            Some(shares) => {
+                let shares = Box::new(shares);
+                Err(ModelError::Frequencies { arch, shares })
+            }
             None => Ok(shares.map(|shares| shares.alpha().unwrap_or(0.0))),
         }
     }

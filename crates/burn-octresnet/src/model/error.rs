@@ -52,8 +52,8 @@ pub enum ModelError {
     Frequencies {
         /// The network.
         arch: Arch,
-        /// The shares of a stage.
-        shares: Shares,
+        /// The shares of a stage; boxed, as is what is given below: both are large.
+        shares: Box<Shares>,
     },
     /// A low frequency in the last stage.
     #[error(
@@ -63,6 +63,6 @@ pub enum ModelError {
         /// The network.
         arch: Arch,
         /// What was given for the third stage.
-        third: Alpha,
+        third: Box<Alpha>,
     },
 }
