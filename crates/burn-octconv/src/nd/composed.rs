@@ -9,6 +9,7 @@ use burn::tensor::{
 use octave_plan::{Downsample, Path, Plan, Upsample};
 
 use super::{MapTensor, OctMaps, Scale, resample};
+use crate::ops::uses_engine;
 
 /// Maps that several paths read, each made once.
 struct Made<K, const R: usize>(Vec<(K, Tensor<R>)>);
@@ -88,7 +89,7 @@ where
         let groups = x.dims()[1] / kernel.dims()[1];
         let (stride, padding) = (plan.stride_of(path), plan.padding_of(path, size));
         let options = ConvOptions::new_with_padding(stride, padding, plan.dilation, groups);
-        let y = x.conv(kernel, bias, options);
+        let y = conv(x, kernel, bias, options);
         (0..path.up).fold(y, |y, step| {
             let axes = plan.up_axes(path, step);
             let size = plan.up_size(path, output, step + 1);
@@ -106,6 +107,38 @@ where
     };
     let groups = (0..plan.output.len()).map(&mut group).collect();
     OctMaps::new(groups, output, plan.octave_axes).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A path's convolution.
+fn conv<const D: usize, const R: usize>(
+    x: Tensor<R>,
+    kernel: Tensor<R>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<D>,
+) -> Tensor<R>
+where
+    Tensor<R>: MapTensor<D>,
+{
+    match by_engine(&x, &kernel, &bias, &options) {
+        Some(y) => y,
+        None => x.conv(kernel, bias, options),
+    }
+}
+
+/// A path's convolution by an engine, if there is one that has it.
+fn by_engine<const D: usize, const R: usize>(
+    x: &Tensor<R>,
+    kernel: &Tensor<R>,
+    bias: &Option<Tensor<1>>,
+    options: &ConvOptions<D>,
+) -> Option<Tensor<R>> {
+    #[cfg(feature = "flex")]
+    return super::engine::single(x, kernel, bias, options);
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = (x, kernel, bias, options);
+        None
+    }
 }
 
 /// The adjoint of [`convolve`] with the same plan and kernels, plus biases, on the scale of `scale`: from
@@ -195,6 +228,20 @@ where
     });
     let missing = core::array::from_fn(|a| read[a].saturating_sub(given[a]));
     let groups = plan.input[path.from] / kernel.dims()[1];
+    // With stride 1 it is a convolution with the kernel turned round.
+    let turns = groups == 1 && stride == [1; D] && (0..D).all(|a| padding[a] < extent[a]);
+    if turns && uses_engine(&x.device()) {
+        let padding = core::array::from_fn(|a| {
+            let begin = extent[a] - 1 - padding[a];
+            (begin, begin + missing[a])
+        });
+        let options = ConvOptions::new_with_padding([1; D], padding, plan.dilation, 1);
+        let axes: [isize; D] = core::array::from_fn(|a| 2 + a as isize);
+        let turned = kernel.clone().swap_dims(0, 1).flip(axes);
+        if let Some(y) = by_engine(&x, &turned, &bias, &options) {
+            return (0..D).fold(y, |y, a| resample::narrow(y, 2 + a, 0, read[a]));
+        }
+    }
     let options = ConvTransposeOptions::new(stride, padding, missing, plan.dilation, groups);
     let y = x.conv_transpose(kernel, bias, options);
     (0..D).fold(y, |y, a| resample::narrow(y, 2 + a, 0, read[a]))

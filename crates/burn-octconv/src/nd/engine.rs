@@ -1,7 +1,12 @@
 //! Layers that the engine of `OctConv2d` computes as they are, or in another view: those of one or two
 //! frequencies over one axis, over two that are both halved, and over three where time is not.
 
-use burn::tensor::{DType, Tensor, ops::PadMode};
+use alloc::vec;
+
+use burn::tensor::{
+    DType, Tensor,
+    ops::{ConvOptions, PadMode},
+};
 use octave_plan::{Exchange, Layer, Padding, Plan};
 
 use super::{OctMaps, resample};
@@ -32,6 +37,42 @@ pub(super) fn convolve<const D: usize, const R: usize>(
     let groups = [high, low].map(|y| y.map(|y| view.back(y)));
     let size = plan.output_size(input.size());
     Some(OctMaps::new(groups.into(), size, plan.octave_axes).unwrap_or_else(|e| panic!("{e}")))
+}
+
+/// Computes the convolution of a single path by the engine, if that has it.
+pub(super) fn single<const D: usize, const R: usize>(
+    x: &Tensor<R>,
+    kernel: &Tensor<R>,
+    bias: &Option<Tensor<1>>,
+    options: &ConvOptions<D>,
+) -> Option<Tensor<R>> {
+    let (dims, weight) = (x.dims(), kernel.dims());
+    let stride = options.stride.into_iter().max().unwrap_or(1);
+    // Time is the axis that a view of a video keeps.
+    let octave_axes = core::array::from_fn(|a| D < 3 || a > 0);
+    let layer = Layer {
+        stride,
+        stride_axes: options.stride.map(|s| s == stride),
+        strided: true,
+        padding: Padding::Explicit(options.padding),
+        dilation: options.dilation,
+        groups: options.groups,
+        octave_axes,
+        ..Layer::new(
+            [dims[1]],
+            [weight[0]],
+            core::array::from_fn(|a| weight[2 + a]),
+        )
+    };
+    if (0..D).any(|a| layer.strides()[a] != options.stride[a]) {
+        return None;
+    }
+    let size = core::array::from_fn(|a| dims[2 + a]);
+    let map = OctMaps::new(vec![Some(x.clone())], size, octave_axes).ok()?;
+    let plan = Plan::new(layer, Exchange::Both);
+    let kernels = core::slice::from_ref(kernel);
+    let y = convolve(&plan, &map, kernels, core::slice::from_ref(bias))?;
+    y.into_groups().into_iter().flatten().next()
 }
 
 /// A layer over two axes that computes what one over `D` axes does.

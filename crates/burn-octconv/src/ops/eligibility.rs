@@ -50,7 +50,7 @@ pub(super) fn blocked(
     plan: &Plan<2>,
 ) -> Result<Blocked, Refusal> {
     untracked_features(features)?;
-    parameters(kernels)?;
+    parameters(kernels, untracked, untracked)?;
     let (images, size) = (features.images(), features.size());
     let few = !features.is_blocked() && features.channels().iter().sum::<usize>() < FEW;
     if plan.is_depthwise() {
@@ -114,11 +114,16 @@ fn plain(features: &OctFeatures) -> Result<(), Refusal> {
     groups.into_iter().flatten().try_for_each(tensor)
 }
 
-fn parameters(kernels: &OctKernels) -> Result<(), Refusal> {
+/// Whether all kernels and biases are what is asked of them.
+fn parameters(
+    kernels: &OctKernels,
+    kernel: impl Fn(&Tensor<4>) -> Result<(), Refusal>,
+    bias: impl Fn(&Tensor<1>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
     let weights = [&kernels.h2h, &kernels.h2l, &kernels.l2h, &kernels.l2l];
-    weights.into_iter().flatten().try_for_each(tensor)?;
+    weights.into_iter().flatten().try_for_each(kernel)?;
     let biases = [&kernels.bias_high, &kernels.bias_low];
-    biases.into_iter().flatten().try_for_each(tensor)
+    biases.into_iter().flatten().try_for_each(bias)
 }
 
 /// The geometry of an octave convolution that an engine computes.
@@ -128,7 +133,7 @@ pub(super) fn octconv2d(
     plan: &Plan<2>,
 ) -> Result<Geometry, Refusal> {
     plain(features)?;
-    parameters(kernels)?;
+    parameters(kernels, tensor, tensor)?;
     geometry(plan, features.images(), features.size())
 }
 

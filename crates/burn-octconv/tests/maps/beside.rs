@@ -83,11 +83,12 @@ fn two_groups_over_two_axes_are_the_layer_of_two_frequencies_bit_for_bit() {
             let expected = ops::composed::octconv2d(x.clone(), kernels, &layer.plan);
             let actual = ops::without_engine(|| any.forward(x.clone()));
             same(actual.try_into().unwrap(), expected);
-            // And by the engine: to the bit where both use it, which has groups of `OctConv2d` only.
+            // And by the engine: to the bit where both use it for the layer as a whole.
             let expected = layer.forward(x.clone());
             let actual = OctFeatures::try_from(any.forward(x)).unwrap();
+            let engine = ops::refusal(&layer.plan, 2, [9, 14], &device()).is_none();
             match groups {
-                1 => same(actual, expected),
+                1 if engine => same(actual, expected),
                 _ => near(actual, expected),
             }
         }
@@ -173,7 +174,10 @@ fn a_single_group_is_burns_own_transposed_layer() {
                 .with_vanilla(vanilla.weight.val(), vanilla.bias.as_ref().map(|b| b.val()))
                 .unwrap();
             let x = random([2, 6, 7]);
-            equal(octave.forward(x.clone()).into_full(), vanilla.forward(x));
+            as_burn(
+                || octave.forward(x.clone()).into_full(),
+                vanilla.forward(x.clone()),
+            );
 
             let vanilla = ConvTranspose2dConfig::new([6, 4], [kernel, 3])
                 .with_stride([stride, 1])
@@ -192,7 +196,10 @@ fn a_single_group_is_burns_own_transposed_layer() {
                 .with_vanilla(vanilla.weight.val(), vanilla.bias.as_ref().map(|b| b.val()))
                 .unwrap();
             let x = random([2, 6, 5, 8]);
-            equal(octave.forward(x.clone()).into_full(), vanilla.forward(x));
+            as_burn(
+                || octave.forward(x.clone()).into_full(),
+                vanilla.forward(x.clone()),
+            );
 
             let vanilla = ConvTranspose3dConfig::new([6, 4], [kernel, 1, 2])
                 .with_stride([stride, 1, 2])
@@ -211,7 +218,10 @@ fn a_single_group_is_burns_own_transposed_layer() {
                 .with_vanilla(vanilla.weight.val(), vanilla.bias.as_ref().map(|b| b.val()))
                 .unwrap();
             let x = random([2, 6, 3, 4, 5]);
-            equal(octave.forward(x.clone()).into_full(), vanilla.forward(x));
+            as_burn(
+                || octave.forward(x.clone()).into_full(),
+                vanilla.forward(x.clone()),
+            );
         }
     }
 }
