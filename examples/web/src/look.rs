@@ -119,7 +119,7 @@ pub(crate) fn look(
     let logits = values(logits)?;
     let mut groups = Vec::new();
     for (layer, features) in trained.forward_blocks(batch, BLOCKS) {
-        let (high, low) = features.into_parts();
+        let (high, low) = features.into_octave().into_parts();
         for (frequency, maps) in [("high", high), ("low", low)] {
             if let Some(maps) = maps {
                 groups.push(group(&layer, frequency, maps)?);

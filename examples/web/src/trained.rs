@@ -70,7 +70,8 @@ impl Classifier {
     /// Share of low-frequency channels that it was trained with, that of the first stage.
     #[wasm_bindgen(getter)]
     pub fn alpha(&self) -> f64 {
-        self.config.alpha.stages()[0]
+        let alpha = self.config.alpha.stages()[0].alpha();
+        alpha.expect("the page's network has two frequencies")
     }
 
     /// Height and width of what it sees, in pixels.
