@@ -53,19 +53,10 @@ pub fn from_nchw(isa: Isa, x: &[f32], map: &mut BlockedMap) {
     let from = Shared(x.as_ptr());
     parallel::for_each(n * blocks, |job| {
         let (i, b) = (job / blocks, job % blocks);
-        let channels = (c - b * BLOCK).min(BLOCK);
-        // SAFETY: plane `b` of image `i` belongs to this job alone; `channels`
-        // planes of h·w floats start at the given channel of `x`.
+        // SAFETY: plane `b` of image `i` belongs to this job alone; `x` has the map's shape.
         unsafe {
-            let at = from.get().add((i * c + b * BLOCK) * h * w);
-            let plane = h * w;
-            let from = Planar {
-                at,
-                plane,
-                channels,
-            };
             let (at, row) = (to.plane(i, b), to.row);
-            pack_plane(isa, from, Rows { at, row }, [h, w]);
+            from_planes(isa, from.get(), [n, c, h, w], [i, b], Rows { at, row });
         }
     });
 }
@@ -94,6 +85,32 @@ pub fn to_nchw(isa: Isa, map: &BlockedMap, x: &mut [f32]) {
             to_planes(isa, Rows { at, row }, to.get(), map.dims(), [i, b]);
         }
     });
+}
+
+/// Copies the planes of channel block `b` of image `i` in the tensor `from` of shape `dims` to the rows
+/// `to`, with zeros for the channels that there are not.
+///
+/// # Safety
+///
+/// `from` must be valid for the tensor, `to` for `h` rows of `16·w` floats, which nobody else may
+/// access.
+pub(crate) unsafe fn from_planes(
+    isa: Isa,
+    from: *const f32,
+    [_, c, h, w]: [usize; 4],
+    [i, b]: [usize; 2],
+    to: Rows<*mut f32>,
+) {
+    let plane = h * w;
+    // SAFETY: contract.
+    unsafe {
+        let from = Planar {
+            at: from.add((i * c + b * BLOCK) * plane),
+            plane,
+            channels: (c - b * BLOCK).min(BLOCK),
+        };
+        pack_plane(isa, from, to, [h, w]);
+    }
 }
 
 /// Copies the rows `from` of channel block `b` of image `i` to the planes of these channels in the
@@ -130,7 +147,7 @@ simd_kernel! {
     ///
     /// `from` must be valid for its planes, `to` for `h` rows of `16·w`
     /// floats, which nobody else may access.
-    pub(crate) unsafe fn pack_plane(
+    unsafe fn pack_plane(
         from: Planar<*const f32>, to: Rows<*mut f32>, size: [usize; 2],
     ) = pack_plane_with
 }

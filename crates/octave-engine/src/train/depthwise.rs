@@ -10,7 +10,7 @@ use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::conv::{DepthwiseWeights, depthwise_plane, tap_sums};
 use crate::isa::Isa;
-use crate::layout::{Planar, Rows, pack_plane, to_planes};
+use crate::layout::{Rows, from_planes, to_planes};
 use crate::map::BlockedMap;
 use crate::parallel;
 use crate::pool::{average_rows, unpool_rows};
@@ -203,15 +203,22 @@ impl Group<'_> {
         (dims, [plane / self.blocks(), plane % self.blocks()])
     }
 
-    /// A plane of a tensor of this group, to read.
-    fn planar(&self, tensor: &[f32], plane: usize, [h, w]: [usize; 2]) -> Planar<*const f32> {
-        let (image, block) = (plane / self.blocks(), plane % self.blocks());
-        let first = image * self.channels + block * BLOCK;
-        Planar {
-            at: tensor[first * h * w..].as_ptr(),
-            plane: h * w,
-            channels: (self.channels - block * BLOCK).min(BLOCK),
-        }
+    /// Brings in a plane of a tensor of this group, with maps of the given size.
+    ///
+    /// # Safety
+    ///
+    /// `to` must be valid for the plane, which nobody else may access.
+    unsafe fn bring(
+        &self,
+        isa: Isa,
+        tensor: &[f32],
+        plane: usize,
+        size: [usize; 2],
+        to: Rows<*mut f32>,
+    ) {
+        let (dims, place) = self.place(plane, size);
+        // SAFETY: the tensors have the lengths of the layer; contract.
+        unsafe { from_planes(isa, tensor.as_ptr(), dims, place, to) };
     }
 
     /// Brings in what the convolution reads of a plane.
@@ -224,17 +231,16 @@ impl Group<'_> {
             at: to.plane(0, 0),
             row: to.row,
         };
-        let from = self.planar(self.x, plane, self.size);
         if !self.pooled {
-            // SAFETY: the tensor has this plane, the map this size.
-            unsafe { pack_plane(isa, from, to, self.size) };
+            // SAFETY: the map has this size.
+            unsafe { self.bring(isa, self.x, plane, self.size, to) };
             return;
         }
         before.resize(h * w * BLOCK);
         let (at, row) = (before.as_mut_ptr(), w * BLOCK);
         // SAFETY: as above, and the buffer has room for the plane.
         unsafe {
-            pack_plane(isa, from, Rows { at, row }, self.size);
+            self.bring(isa, self.x, plane, self.size, Rows { at, row });
             let at = at.cast_const();
             average_rows(isa, Rows { at, row }, self.size, to, false);
         }
@@ -363,27 +369,19 @@ impl Pass<'_> {
             .max()
             .unwrap_or(0);
         map.reset([1, BLOCK, h, w], border);
-        let from = group.planar(self.dy, plane, group.out);
         let (to, row) = (map.planes_mut().plane(0, 0), map.row_stride());
         if group.stride == 1 && [oh, ow] == [h, w] {
-            // SAFETY: the tensor has this plane, the map this size.
-            unsafe { pack_plane(isa, from, Rows { at: to, row }, group.out) };
+            // SAFETY: the map has this size.
+            unsafe { group.bring(isa, self.dy, plane, group.out, Rows { at: to, row }) };
             return;
         }
         result.resize(oh * ow * BLOCK);
-        let at = result.as_mut_ptr();
-        // SAFETY: as above, and the buffer has room for the plane.
-        unsafe {
-            pack_plane(
-                isa,
-                from,
-                Rows {
-                    at,
-                    row: ow * BLOCK,
-                },
-                group.out,
-            )
+        let compact = Rows {
+            at: result.as_mut_ptr(),
+            row: ow * BLOCK,
         };
+        // SAFETY: the buffer has room for the plane.
+        unsafe { group.bring(isa, self.dy, plane, group.out, compact) };
         for y in 0..h {
             // SAFETY: row `y` of the map, which nobody else holds.
             let line = unsafe { std::slice::from_raw_parts_mut(to.add(y * row), w * BLOCK) };

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::isa::Isa;
-use crate::layout::{Planar, Rows, pack_plane};
+use crate::layout::{Rows, from_planes};
 use crate::map::{BlockedMap, Planes};
 use crate::parallel;
 use crate::pool::average_rows;
@@ -100,7 +100,6 @@ impl Prepared {
     ) {
         let [c, h, w] = self.dims;
         debug_assert!(block < self.blocks);
-        let channels = (c - block * BLOCK).min(BLOCK);
         let plane = |map: Planes<*mut f32>| (map.plane(image, block), map.row);
         let read = |at: *mut f32, row| Rows {
             at: at.cast_const(),
@@ -117,17 +116,8 @@ impl Prepared {
         };
         // SAFETY: contract; planes of maps or scratch of this size.
         unsafe {
-            let from = self
-                .from
-                .get()
-                .add(((first + image) * c + block * BLOCK) * h * w);
-            let (at, plane) = (from, h * w);
-            let from = Planar {
-                at,
-                plane,
-                channels,
-            };
-            pack_plane(isa, from, Rows { at: full, row }, [h, w]);
+            let (from, place) = (self.from.get(), [first + image, block]);
+            from_planes(isa, from, [0, c, h, w], place, Rows { at: full, row });
         }
         let (h2, w2) = (h.div_ceil(2), w.div_ceil(2));
         let half = match (self.maps[1], self.maps[2]) {
