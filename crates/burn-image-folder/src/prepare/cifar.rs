@@ -91,11 +91,7 @@ pub fn cifar(
                 });
             }
             Some(part) => part.finish(published)?,
-            None => PartReport {
-                split,
-                counts: None,
-                published,
-            },
+            None => PartReport::left(split, published),
         });
     }
     Ok(Prepared { parts: reports })

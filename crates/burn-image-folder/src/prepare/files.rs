@@ -16,11 +16,7 @@ pub fn pictures(files: &[(&str, &[u8])], root: &Path) -> Result<Prepared, Prepar
     let mut parts = Vec::new();
     for split in [Split::Train, Split::Val] {
         let Some(mut part) = Part::begin(root, split)? else {
-            parts.push(PartReport {
-                split,
-                counts: None,
-                published: None,
-            });
+            parts.push(PartReport::left(split, None));
             continue;
         };
         for (path, content) in files {

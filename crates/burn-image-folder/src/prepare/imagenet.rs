@@ -81,11 +81,7 @@ fn write(
 ) -> Result<PartReport, PrepareError> {
     let published = Some([CLASSES, images]);
     let Some(mut part) = Part::begin(root, split)? else {
-        return Ok(PartReport {
-            split,
-            counts: None,
-            published,
-        });
+        return Ok(PartReport::left(split, published));
     };
     fill(&mut part)?;
     part.finish(published)

@@ -48,6 +48,15 @@ pub struct PartReport {
 }
 
 impl PartReport {
+    /// Of a part that was there already.
+    pub(super) fn left(split: Split, published: Option<[usize; 2]>) -> Self {
+        Self {
+            split,
+            counts: None,
+            published,
+        }
+    }
+
     /// Whether the counts are known not to be those of the data set.
     pub fn differs(&self) -> bool {
         self.counts.is_some() && self.published.is_some() && self.counts != self.published
