@@ -7,12 +7,9 @@ use std::{
 
 use anyhow::Context;
 use burn::tensor::Tensor;
-use burn_image_folder::EvalTransform;
+use burn_image_folder::{EvalTransform, high_part, low_part};
 use burn_image_train::plot::{ImagesPicture, MapGroup, Maps, MapsPicture, Save};
-use image::{
-    RgbImage,
-    imageops::{self, FilterType},
-};
+use image::RgbImage;
 
 use crate::network::TrainedModel;
 
@@ -155,35 +152,6 @@ fn values(maps: Tensor<4>) -> anyhow::Result<Maps> {
     let values = maps.try_into_vec_as::<f32>();
     let values = values.map_err(|error| anyhow::anyhow!("the device failed: {error}"))?;
     Ok(([channels, height, width], values))
-}
-
-/// What remains of an image at a lower resolution, enlarged again.
-fn low_part(input: &RgbImage, [height, width]: [usize; 2]) -> RgbImage {
-    let small = imageops::resize(input, width as u32, height as u32, FilterType::Triangle);
-    imageops::resize(
-        &small,
-        input.width(),
-        input.height(),
-        FilterType::CatmullRom,
-    )
-}
-
-/// The difference around grey, with as much contrast as the brightest percent of it allows.
-fn high_part(input: &RgbImage, low: &RgbImage) -> (RgbImage, f32) {
-    let pairs = || input.as_raw().iter().zip(low.as_raw());
-    let mut sizes: Vec<_> = pairs().map(|(input, low)| input.abs_diff(*low)).collect();
-    sizes.sort_unstable();
-    let large = sizes.get(sizes.len() * 99 / 100).copied().unwrap_or(0);
-    let contrast = (127.0 / f32::from(large.max(1))).clamp(1.0, 8.0);
-    let values = pairs().map(|(input, low)| {
-        let difference = f32::from(*input) - f32::from(*low);
-        (128.0 + contrast * difference).round().clamp(0.0, 255.0) as u8
-    });
-    let mut high = input.clone();
-    for (pixel, value) in high.iter_mut().zip(values.collect::<Vec<_>>()) {
-        *pixel = value;
-    }
-    (high, contrast)
 }
 
 /// Mean over the channels of the variance over the pixels.

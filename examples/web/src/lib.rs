@@ -3,7 +3,6 @@
 //! A [`Classifier`] is a trained network with what it was trained on; it looks at pictures. A
 //! [`Network`] is one to run and to time. JavaScript holds both, and draws.
 
-mod frequencies;
 mod look;
 mod network;
 mod trained;

@@ -1,16 +1,13 @@
 //! What a network sees in a picture.
 
 use burn::tensor::{Device, Tensor, activation::softmax};
-use burn_image_folder::decode_rgb_bytes;
+use burn_image_folder::{decode_rgb_bytes, high_part, low_part};
 use burn_octresnet::model::OctResNet;
 use image::{Rgb, RgbImage};
 use serde::Serialize;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::{
-    frequencies::{high_part, low_part},
-    trained::Data,
-};
+use crate::trained::Data;
 
 /// Blocks of the network whose maps are shown.
 const BLOCKS: usize = 2;

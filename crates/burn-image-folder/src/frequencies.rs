@@ -1,4 +1,4 @@
-//! A picture split in what the low frequency has the resolution for, and the rest.
+//! A picture split in two frequencies, as octave networks split their maps.
 
 use image::{
     RgbImage,
@@ -6,7 +6,7 @@ use image::{
 };
 
 /// What remains of a picture at a lower resolution `[height, width]`, enlarged again.
-pub(crate) fn low_part(input: &RgbImage, [height, width]: [usize; 2]) -> RgbImage {
+pub fn low_part(input: &RgbImage, [height, width]: [usize; 2]) -> RgbImage {
     let small = imageops::resize(input, width as u32, height as u32, FilterType::Triangle);
     imageops::resize(
         &small,
@@ -17,7 +17,7 @@ pub(crate) fn low_part(input: &RgbImage, [height, width]: [usize; 2]) -> RgbImag
 }
 
 /// The rest around grey, with as much contrast as its strongest percent allows, and that factor.
-pub(crate) fn high_part(input: &RgbImage, low: &RgbImage) -> (RgbImage, f32) {
+pub fn high_part(input: &RgbImage, low: &RgbImage) -> (RgbImage, f32) {
     let pairs = || input.as_raw().iter().zip(low.as_raw());
     let mut sizes: Vec<_> = pairs().map(|(input, low)| input.abs_diff(*low)).collect();
     sizes.sort_unstable();
