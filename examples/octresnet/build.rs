@@ -1,4 +1,5 @@
-//! Lists the bundled pictures for `src/pictures.rs`, so that the program has them within itself.
+//! Lists what the program has within itself: the bundled pictures for `src/pictures.rs`, and the recipes for
+//! `src/recipes.rs`.
 
 use std::{
     env,
@@ -8,35 +9,59 @@ use std::{
     path::{Path, PathBuf},
 };
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../data/emoji");
-    println!("cargo::rerun-if-changed={}", root.display());
-    let mut list = String::from("&[\n");
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../..");
+    let emoji = root.join("examples/data/emoji");
+    let mut pictures = Vec::new();
     for split in ["train", "val"] {
-        for class in sorted(&root.join(split))? {
-            for file in sorted(&class)? {
-                let name = file
-                    .strip_prefix(&root)?
-                    .to_str()
-                    .ok_or("a name is no text")?;
-                let name = name.replace('\\', "/");
-                writeln!(
-                    list,
-                    "    ({name:?}, include_bytes!({:?})),",
-                    file.display().to_string()
-                )?;
-            }
+        for class in sorted(&emoji.join(split))? {
+            pictures.extend(sorted(&class)?);
         }
     }
-    list += "]\n";
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("emoji.rs"), list)?;
+    let name = |picture: &Path| Ok(text(picture.strip_prefix(&emoji)?)?.replace('\\', "/"));
+    write("emoji.rs", "include_bytes", &pictures, &name)?;
+    let configs = root.join("configs");
+    let mut recipes = sorted(&configs)?;
+    // By name, which a hyphen and the dot of a file's ending sort differently.
+    recipes.sort_by(|a, b| a.file_stem().cmp(&b.file_stem()));
+    let name =
+        |recipe: &Path| Ok(text(recipe.file_stem().unwrap_or_default().as_ref())?.to_string());
+    write("recipes.rs", "include_str", &recipes, &name)?;
+    for folder in [emoji, configs] {
+        println!("cargo::rerun-if-changed={}", folder.display());
+    }
     Ok(())
 }
 
+/// Writes a list of files, each with its name.
+fn write(
+    list: &str,
+    include: &str,
+    files: &[PathBuf],
+    name: &dyn Fn(&Path) -> Result<String>,
+) -> Result<()> {
+    let mut lines = String::from("&[\n");
+    for file in files {
+        let (name, path) = (name(file)?, text(file)?);
+        writeln!(lines, "    ({name:?}, {include}!({path:?})),")?;
+    }
+    lines += "]\n";
+    Ok(fs::write(
+        Path::new(&env::var("OUT_DIR")?).join(list),
+        lines,
+    )?)
+}
+
+fn text(path: &Path) -> Result<&str> {
+    Ok(path.to_str().ok_or("a name is no text")?)
+}
+
 /// What a folder holds, in ascending order.
-fn sorted(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
-    let mut entries = entries.collect::<Result<Vec<_>, std::io::Error>>()?;
+    let mut entries = entries.collect::<std::io::Result<Vec<_>>>()?;
     entries.sort_unstable();
     Ok(entries)
 }

@@ -6,42 +6,8 @@ use anyhow::bail;
 
 use crate::network::{Recipe, default_run};
 
-/// The names of the given files in `configs`, with their text.
-macro_rules! embed {
-    ($($name:literal)*) => {
-        &[$(($name, include_str!(concat!("../../../configs/", $name, ".json")))),*]
-    };
-}
-
 /// Names and texts, in ascending order of the names.
-const RECIPES: &[(&str, &str)] = embed! {
-    "cifar10-oct-resnet-20"
-    "cifar10-oct-resnet-56"
-    "cifar10-oct-wide-resnet-28-10"
-    "emoji"
-    "emoji-vanilla"
-    "finetune"
-    "imagenet-oct-densenet-121"
-    "imagenet-oct-mobilenet-v1"
-    "imagenet-oct-mobilenet-v1-075"
-    "imagenet-oct-mobilenet-v2"
-    "imagenet-oct-mobilenet-v2-1125"
-    "imagenet-oct-resnet-101"
-    "imagenet-oct-resnet-152"
-    "imagenet-oct-resnet-152-v1e"
-    "imagenet-oct-resnet-152-v1f"
-    "imagenet-oct-resnet-200"
-    "imagenet-oct-resnet-26"
-    "imagenet-oct-resnet-26-v2"
-    "imagenet-oct-resnet-50"
-    "imagenet-oct-resnet-50-v2"
-    "imagenet-oct-resnext-101-v2"
-    "imagenet-oct-resnext-50-v2"
-    "imagenet-oct-se-resnet-152-v1e"
-    "imagenet-oct-se-resnet-152-v1f"
-    "imagenet-oct-se-resnet-50-v2"
-    "imagenet-resnet-50-v2"
-};
+static RECIPES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
 /// The names of all recipes, in ascending order.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {

@@ -5,7 +5,10 @@ use burn_image_train::Evaluation;
 use clap::Args;
 use serde::Serialize;
 
-use super::{percent, print, print_json, progress, robustness::RobustnessArgs};
+use super::{
+    percent, print, print_json, progress,
+    robustness::{RobustnessArgs, Shown},
+};
 use crate::{cli::MachineArgs, network::TrainedModel, table::Table};
 
 /// Measures a trained network on a folder of images.
@@ -46,7 +49,7 @@ pub(crate) struct EvaluateArgs {
 
 pub(super) fn run(arguments: EvaluateArgs) -> anyhow::Result<ExitCode> {
     // Before anything that takes time.
-    arguments.robustness.ways()?;
+    let ways = arguments.robustness.ways()?;
     let device = arguments.machine.device.clone().unwrap_or_default();
     let device = device.open()?;
     let mut model = TrainedModel::load_with(&arguments.model, arguments.allow_nan, &device)?;
@@ -57,8 +60,8 @@ pub(super) fn run(arguments: EvaluateArgs) -> anyhow::Result<ExitCode> {
         Some(folder) => model.images_in(folder)?,
         None => model.validation_images()?,
     };
-    if arguments.robustness.is_any() {
-        return compare(&arguments, &model, &images);
+    if ways.len() > 1 {
+        return compare(&ways, arguments.json, &model, &images);
     }
     let result = model.evaluate(images, progress())?;
     match arguments.json {
@@ -78,18 +81,19 @@ struct Row {
 
 /// Shows the network the images in every way that was asked for.
 fn compare(
-    arguments: &EvaluateArgs,
+    ways: &[Shown],
+    json: bool,
     model: &TrainedModel,
     images: &ImageList,
 ) -> anyhow::Result<ExitCode> {
     let mut rows = Vec::new();
-    for way in arguments.robustness.ways()? {
+    for way in ways {
         let input = way.to_string();
         eprintln!("{input}: {} images", images.len());
         let result = way.measure(model, images)?;
         rows.push(Row { input, result });
     }
-    if arguments.json {
+    if json {
         print_json(&rows)?;
         return Ok(ExitCode::SUCCESS);
     }

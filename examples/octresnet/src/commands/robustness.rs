@@ -90,11 +90,6 @@ impl fmt::Display for Shown {
 }
 
 impl RobustnessArgs {
-    /// Whether anything is done to the images.
-    pub(super) fn is_any(&self) -> bool {
-        !self.corrupt.is_empty() || self.attack.is_some()
-    }
-
     /// The ways to show the images, beginning with as they are.
     pub(super) fn ways(&self) -> anyhow::Result<Vec<Shown>> {
         let mut ways = vec![Shown::Clean];

@@ -33,7 +33,7 @@ pub(super) fn peak() -> Option<u64> {
 /// The flags that choose a network.
 fn choice(alpha: Alpha) -> [String; 2] {
     match alpha {
-        Alpha::Shares(_) => ["--shares".into(), alpha.to_string().replace("shares ", "")],
+        Alpha::Shares([a, b, c]) => ["--shares".into(), format!("{a};{b};{c}")],
         alpha => ["--alpha".into(), alpha.to_string()],
     }
 }
