@@ -10,7 +10,7 @@ to=${2:-examples/web/dist}
 
 for file in config.json classes.json best.bpk; do
     if [ ! -f "$run/$file" ]; then
-        echo "error: $run/$file does not exist: train first, by 'cargo run --release -- train', or name a run" >&2
+        echo "error: $run/$file does not exist: train first, by 'cargo run --release -p octresnet -- train', or name a run" >&2
         exit 1
     fi
 done
