@@ -98,7 +98,7 @@ fn octave_layers(c: &mut Criterion) {
                     spread: false,
                 };
                 let to_high = Product {
-                    coarse: Some(coarse),
+                    coarse: vec![coarse],
                     ..Product::new(
                         &hh,
                         vec![Source::new(&high, pad)],

@@ -14,7 +14,7 @@ pub enum Refusal {
     Precision,
     /// Gradients are tracked where only results are computed.
     Tracked,
-    /// More groups of channels than a high and a low one, or an axis that all of them share.
+    /// More groups of channels than kernels have levels for, or an axis that all of them share.
     Frequencies,
     /// A stride other than 1 and 2.
     Stride {
@@ -59,7 +59,7 @@ impl fmt::Display for Refusal {
             Self::Backend => "a backend without an engine",
             Self::Precision => "a precision other than f32",
             Self::Tracked => "tracked gradients",
-            Self::Frequencies => "more than two frequencies",
+            Self::Frequencies => "more than four frequencies, or an axis that is not halved",
             Self::Stride { stride } => return write!(f, "stride {stride}"),
             Self::Strided => "strided convolutions between several frequencies",
             Self::StridedPadding => "padding or dilation of a strided convolution",
@@ -98,8 +98,7 @@ impl Plan<2> {
     pub fn fused_padding(&self) -> Result<[usize; 2], Refusal> {
         let alone = matches!(&self.paths[..], [path] if (path.from, path.to) == (0, 0));
         let strides = self.strided && self.stride == 2;
-        if self.octave_axes != [true; 2] || self.paths.iter().any(|path| path.from.max(path.to) > 1)
-        {
+        if self.octave_axes != [true; 2] {
             return Err(Refusal::Frequencies);
         }
         if !matches!(self.stride, 1 | 2) {

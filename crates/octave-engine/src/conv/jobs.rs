@@ -26,8 +26,9 @@ fn row_cost(sum: &Sum<'_>, panel: usize) -> usize {
 pub(super) fn cut(products: &[Prepared<'_>]) -> Vec<Job> {
     const LEAST: usize = 1 << 17;
     let cost = |p: &Prepared<'_>, panel| {
-        let coarse = p.coarse.as_ref().map_or(0, |(c, _)| row_cost(c, panel) / 2);
-        row_cost(&p.fine, panel) + coarse
+        let coarse = p.coarse.iter().enumerate();
+        let coarse = coarse.map(|(depth, (c, _))| row_cost(c, panel) >> (depth + 1));
+        row_cost(&p.fine, panel) + coarse.sum::<usize>()
     };
     let total: usize = products
         .iter()
@@ -76,8 +77,8 @@ fn parts(p: &Prepared<'_>, rows: usize) -> Vec<(Range<usize>, Range<usize>)> {
     let (images, rows) = if rows >= height {
         (rows / height, height)
     } else {
-        // Even, for the coarse sum and for pooling.
-        (1, rows.next_multiple_of(2))
+        // Whole rows of the coarsest sum and of a pooled map.
+        (1, rows.next_multiple_of(1 << p.coarse.len().max(1)))
     };
     let mut parts = Vec::new();
     for image in (0..p.images).step_by(images) {
@@ -99,9 +100,9 @@ fn rows_outside(p: &Prepared<'_>, parts: usize) -> bool {
     let inputs = |s: &Sum<'_>| -> usize {
         s.weights.shapes().iter().map(|k| k.c_in).sum::<usize>() * s.height * s.width
     };
-    let coarse = p.coarse.as_ref().map(|(c, _)| c);
-    let x = p.images * (inputs(&p.fine) + coarse.map_or(0, inputs));
-    let w = p.fine.weights.data().len() + coarse.map_or(0, |c| c.weights.data().len());
+    let sums = || p.coarse.iter().map(|(c, _)| c).chain([&p.fine]);
+    let x = p.images * sums().map(inputs).sum::<usize>();
+    let w = sums().map(|s| s.weights.data().len()).sum::<usize>();
     let panels = p.fine.weights.panels().len();
     let again = |size: usize, times: usize| if size > CACHE { size * times } else { size };
     x + again(w, parts) < w + again(x, panels)

@@ -12,6 +12,8 @@
 //! and [`run`] computes all products of a layer in one parallel region. The
 //! coarse sum of L→H is computed tile by tile, right before the fine rows that
 //! it is added to, so it never leaves the cache and needs no second region.
+//! With more frequencies, coarse sums are nested: what comes from a quarter of
+//! the resolution is added at half of it, and that at the full one.
 
 mod copy;
 mod depthwise;
@@ -67,8 +69,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Sum of convolutions at half the resolution of a product, added to it
-/// upsampled (each pixel repeated 2×2, cropped to the product's size).
+/// Sum of convolutions at half the resolution of a product or of another coarse
+/// sum, added to that upsampled (each pixel repeated 2×2, cropped to its size).
 pub struct Coarse<'a> {
     /// Kernels of the sources; the bias is not used.
     pub weights: &'a PackedWeights,
@@ -100,8 +102,9 @@ pub struct Product<'a> {
     pub weights: &'a PackedWeights,
     /// Maps, in the order of the kernels.
     pub sources: Vec<Source<'a>>,
-    /// Sum at half the resolution.
-    pub coarse: Option<Coarse<'a>>,
+    /// Sums at a half, a quarter, … of the resolution; each is added to the one
+    /// before it, and the first to the product.
+    pub coarse: Vec<Coarse<'a>>,
     /// Map to add, of the shape of the output.
     pub residual: Option<&'a BlockedMap>,
     /// Applied last.
@@ -125,7 +128,7 @@ impl<'a> Product<'a> {
         Self {
             weights,
             sources,
-            coarse: None,
+            coarse: Vec::new(),
             residual: None,
             activation: Activation::Identity,
             size,

@@ -36,7 +36,8 @@ pub(super) type Target = Planes<*mut f32>;
 pub(super) struct Prepared<'a> {
     pub images: usize,
     pub fine: Sum<'a>,
-    pub coarse: Option<(Sum<'a>, bool)>,
+    /// Each at half the resolution of the one before, and whether it is spread.
+    pub coarse: Vec<(Sum<'a>, bool)>,
     pub residual: Option<Target>,
     pub map: Option<Target>,
     pub planar: Option<(Shared<*mut f32>, usize)>,
@@ -52,7 +53,12 @@ pub(super) fn prepare(product: Product<'_>) -> Prepared<'_> {
     check_size(dims);
     let mut fine = sum(product.weights, &product.sources, product.size);
     fine.bounds = product.activation.bounds();
-    let coarse = product.coarse.map(|coarse| coarse_sum(coarse, &fine));
+    let mut coarse: Vec<(Sum<'_>, bool)> = Vec::with_capacity(product.coarse.len());
+    for next in product.coarse {
+        let finer = coarse.last().map_or(&fine, |(sum, _)| sum);
+        let next = coarse_sum(next, finer);
+        coarse.push(next);
+    }
     let residual = product.residual.map(|map| {
         assert_eq!(map.dims(), dims, "shape of the residual");
         // Only read: see `Prepared::compute`.
@@ -82,19 +88,20 @@ fn check_size([n, c_out, h, w]: [usize; 4]) {
     floats("an output", &[n, c_out.next_multiple_of(BLOCK), h, w]);
 }
 
-/// The coarse sum beside a fine one, and whether it is spread.
-fn coarse_sum<'a>(coarse: Coarse<'a>, fine: &Sum<'_>) -> (Sum<'a>, bool) {
-    let [c_out, expected] = [coarse.weights, fine.weights].map(PackedWeights::c_out);
+/// The coarse sum behind a finer one, and whether it is spread.
+fn coarse_sum<'a>(coarse: Coarse<'a>, finer: &Sum<'_>) -> (Sum<'a>, bool) {
+    let [c_out, expected] = [coarse.weights, finer.weights].map(PackedWeights::c_out);
     assert_eq!(c_out, expected, "output channels of the coarse sum");
     let widths = |weights: &PackedWeights| -> Vec<usize> {
         weights.panels().iter().map(|panel| panel.width).collect()
     };
-    let [widths, expected] = [widths(coarse.weights), widths(fine.weights)];
+    let [widths, expected] = [widths(coarse.weights), widths(finer.weights)];
     assert_eq!(
         widths, expected,
         "panels of the fine and the coarse kernels"
     );
-    let size = [fine.images, fine.height.div_ceil(2), fine.width.div_ceil(2)];
+    let [height, width] = [finer.height, finer.width].map(|size| size.div_ceil(2));
+    let size = [finer.images, height, width];
     (sum(coarse.weights, &coarse.sources, size), coarse.spread)
 }
 

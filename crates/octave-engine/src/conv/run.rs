@@ -2,7 +2,7 @@
 //!
 //! A job is one panel of output channels × a run of rows (of one image, or all
 //! rows of a few images where maps are small). Within a job: first the rows of
-//! the coarse sum into a scratch of the thread, then the fine rows tile by
+//! the coarse sums into a scratch of the thread, then the fine rows tile by
 //! tile, then whatever reads them again while they are in the cache (pooling,
 //! conversion to NCHW). Each output pixel is summed by one tile in one order,
 //! so neither the cut nor the number of threads changes a bit of the result.
@@ -24,7 +24,8 @@ use crate::pool::{average_rows, spread_rows, unpool_rows};
 
 #[derive(Default)]
 struct Scratch {
-    coarse: Buffer,
+    /// By depth.
+    coarse: Vec<Buffer>,
     fine: Buffer,
     unpooled: Buffer,
 }
@@ -95,48 +96,75 @@ impl Prepared<'_> {
         }
     }
 
-    /// Computes the rows of the coarse sum that this job needs.
+    /// Computes the rows of the coarse sums that this job needs, the coarsest first.
     ///
     /// # Safety
     ///
     /// Contract of [`compute`](Self::compute).
-    unsafe fn coarse_rows(&self, isa: Isa, job: &Job, scratch: &mut Buffer) -> Option<Target> {
-        let (coarse, spread) = self.coarse.as_ref()?;
-        let (h, w) = (self.fine.height, self.fine.width);
+    unsafe fn coarse_rows(&self, isa: Isa, job: &Job, scratch: &mut Vec<Buffer>) -> Option<Target> {
+        let depths = self.coarse.len();
+        scratch.resize_with(depths.max(scratch.len()), Buffer::default);
+        (0..depths).rev().fold(None, |coarser, depth| {
+            // SAFETY: contract.
+            Some(unsafe { self.coarse_sum(isa, job, depth, coarser, &mut scratch[depth]) })
+        })
+    }
+
+    /// Computes the rows of one coarse sum, and adds those of the next coarser one.
+    ///
+    /// # Safety
+    ///
+    /// Contract of [`compute`](Self::compute).
+    unsafe fn coarse_sum(
+        &self,
+        isa: Isa,
+        job: &Job,
+        depth: usize,
+        coarser: Option<Target>,
+        scratch: &mut Buffer,
+    ) -> Target {
+        let (sum, spread) = &self.coarse[depth];
+        let finer = match depth {
+            0 => &self.fine,
+            _ => &self.coarse[depth - 1].0,
+        };
         let blocks = self.fine.weights.panels()[job.panel].width / BLOCK;
-        let (images, rows) = (job.images.len(), job.rows.len().div_ceil(2));
-        let row = w.div_ceil(2) * BLOCK;
+        // Jobs begin at a row of the coarsest sum.
+        let per_row = 2 << depth;
+        let first = job.rows.start / per_row;
+        let (images, rows) = (job.images.len(), job.rows.len().div_ceil(per_row));
+        let row = sum.width * BLOCK;
         scratch.resize(blocks * images * rows * row);
         let base = scratch.as_mut_ptr();
-        let first = job.rows.start / 2;
         let distances = Blocks {
             out: images * rows * row,
+            coarse: coarser.map_or(0, |map| map.block),
             ..Blocks::default()
         };
         // SAFETY: the scratch was sized for these rows; sources were checked
         // in `sum`.
         unsafe {
-            coarse.pass(isa, job.panel, false, images * rows, distances, |r| Row {
+            sum.pass(isa, job.panel, false, images * rows, distances, |r| Row {
                 image: job.images.start + r / rows,
                 y: first + r % rows,
                 out: base.add(r * row),
                 residual: null(),
-                coarse: null(),
+                coarse: read(coarser, r / rows, r % rows / 2),
             });
             if *spread {
                 for r in 0..blocks * images * rows {
                     let pixels = std::slice::from_raw_parts_mut(base.add(r * row), row);
-                    let under = (h - 2 * (first + r % rows)).min(2);
-                    spread_rows(isa, pixels, under, w);
+                    let under = (finer.height - 2 * (first + r % rows)).min(2);
+                    spread_rows(isa, pixels, under, finer.width);
                 }
             }
         }
-        Some(Target {
+        Target {
             origin: Shared(base),
             image: rows * row,
             block: images * rows * row,
             row,
-        })
+        }
     }
 
     /// Where the fine rows go: straight to the map, or to the scratch if what
@@ -172,9 +200,6 @@ impl Prepared<'_> {
             out: out.block,
             residual: residual.map_or(0, |map| map.block),
             coarse: coarse.map_or(0, |map| map.block),
-        };
-        let read = |map: Option<Target>, image, row| {
-            map.map_or(null(), |map| map.moved(image, 0, row).origin.get())
         };
         // SAFETY: all addresses are pixels of rows of this job.
         unsafe {
@@ -257,6 +282,11 @@ impl Prepared<'_> {
             }
         }
     }
+}
+
+/// A row of a map that is added, or null.
+fn read(map: Option<Target>, image: usize, row: usize) -> *const f32 {
+    map.map_or(null(), |map| map.moved(image, 0, row).origin.get())
 }
 
 /// Rows of one channel block of one image.

@@ -136,11 +136,12 @@ fn engine(isa: Isa, case: &Case) -> (Vec<f32>, Vec<f32>) {
             _ => Output::Nowhere,
         },
     );
-    product.coarse = low.as_ref().map(|(map, weights)| Coarse {
+    let coarse = low.iter().map(|(map, weights)| Coarse {
         weights,
         sources: vec![Source::new(map, 1)],
         spread: case.spread,
     });
+    product.coarse = coarse.collect();
     product.residual = residual.as_ref();
     product.activation = case.activation;
     if case.pooled {

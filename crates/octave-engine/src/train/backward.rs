@@ -5,13 +5,16 @@
 //! kernels; the spreading is their epilogue. Input gradients and weight
 //! gradients of a few images share one parallel region.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::intake::{Intake, intake};
 use super::weight_grad::{Reading, WeightGrad};
-use super::{Gradients, LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided};
+use super::forward::wanted;
+use super::{
+    Gradients, HALVINGS, LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided,
+};
 use crate::BLOCK;
-use crate::conv::{Coarse, Kernel, Output, Product, Source, panel_width, run_with};
+use crate::conv::{Coarse, Kernel, Output, PackedWeights, Product, Source, panel_width, run_with};
 use crate::isa::Isa;
 use crate::map::BlockedMap;
 
@@ -126,12 +129,11 @@ impl Pass<'_> {
         let Workspace {
             x,
             dy,
-            fine,
-            coarse,
+            packed,
             grads,
             stem,
         } = ws;
-        let packed = [&*fine, &*coarse];
+        let packed = &*packed;
         let mut grads: Vec<_> = grads.iter_mut().map(Some).collect();
         let grads: Vec<_> = wanted
             .iter()
@@ -196,9 +198,9 @@ impl Pass<'_> {
             return;
         }
         let plan = self.conv.plan();
-        let (channels, least) = (plan.input[from], least_pooled(self.conv, from));
+        let channels = plan.input[from];
         let width = panel_width(channels, plan.groups);
-        for (pooled, packed) in [(least, &mut ws.fine), (least + 1, &mut ws.coarse)] {
+        for pooled in pooled(self.conv, from) {
             let paths = self
                 .conv
                 .paths(|path| (path.from, path.pool + path.down) == (from, pooled));
@@ -206,12 +208,15 @@ impl Pass<'_> {
                 .into_iter()
                 .map(|(i, _)| self.kernel(i, true))
                 .collect();
-            packed[from].pack_panels(isa, channels, width, &kernels, None);
+            ws.packed[from][pooled].pack_panels(isa, channels, width, &kernels, None);
         }
     }
 
     /// The output gradients to bring in, in the forms that the paths read.
-    fn intake_outputs<'b>(&self, maps: &'b mut [[BlockedMap; 2]; LEVELS]) -> Vec<Intake<'b>>
+    fn intake_outputs<'b>(
+        &self,
+        maps: &'b mut [[BlockedMap; HALVINGS]; LEVELS],
+    ) -> Vec<Intake<'b>>
     where
         Self: 'b,
     {
@@ -222,20 +227,14 @@ impl Pass<'_> {
             _ => conv.border().max(kernel_height).max(kernel_width),
         };
         let mut tensors = Vec::with_capacity(LEVELS);
-        for (level, [full, half]) in maps.iter_mut().enumerate() {
-            let summed = |up| {
-                !conv
-                    .paths(|path| (path.to, path.up) == (level, up))
-                    .is_empty()
-            };
-            if let (Some(from), true) = (self.outputs[level], summed(0) || summed(1)) {
+        for (level, maps) in maps.iter_mut().enumerate() {
+            let into = || conv.plan().into_group(level);
+            if let (Some(from), true) = (self.outputs[level], into().next().is_some()) {
                 tensors.push(Intake {
                     from,
                     dims: conv.output(level),
                     pad,
-                    full: summed(0).then_some(full),
-                    half: summed(1).then_some(half),
-                    quarter: None,
+                    maps: wanted(maps, |n| into().any(|path| path.up == n)),
                     sum: true,
                 });
             }
@@ -244,24 +243,25 @@ impl Pass<'_> {
     }
 }
 
-/// How often the maps are pooled that the paths from a level read, at least;
-/// twice only beside paths that read it pooled once.
-fn least_pooled(conv: &OctConv, from: usize) -> usize {
+/// How often the maps are pooled that the paths from a level read. What is pooled
+/// more often is summed at that resolution first.
+fn pooled(conv: &OctConv, from: usize) -> RangeInclusive<usize> {
     let paths = conv.paths(|path| path.from == from).into_iter();
     let pooled = paths.map(|(_, path)| path.pool + path.down);
-    pooled.min().unwrap_or(0).min(1)
+    let most = pooled.clone().max().unwrap_or(0);
+    pooled.min().unwrap_or(0).min(1)..=most
 }
 
 /// The gradient of `n` images of the input at a level.
 fn product<'a>(
     conv: &OctConv,
-    [fine, coarse]: [&'a [crate::conv::PackedWeights; LEVELS]; 2],
-    dy: &'a [[BlockedMap; 2]; LEVELS],
+    packed: &'a [[PackedWeights; HALVINGS]; LEVELS],
+    dy: &'a [[BlockedMap; HALVINGS]; LEVELS],
     from: usize,
     n: usize,
     dx: &'a mut [f32],
 ) -> Product<'a> {
-    let least = least_pooled(conv, from);
+    let (least, most) = pooled(conv, from).into_inner();
     let sources = |pooled: usize| -> Vec<Source<'a>> {
         let paths = conv.paths(|path| (path.from, path.pool + path.down) == (from, pooled));
         let source = |(_, path): (usize, &octave_plan::Path)| Source {
@@ -278,13 +278,14 @@ fn product<'a>(
             Output::Unpooled(dx, [h, w]),
         ),
     };
-    let spread = sources(least + 1);
-    let mut product = Product::new(&fine[from], sources(least), size, output);
-    product.coarse = (!spread.is_empty()).then(|| Coarse {
-        weights: &coarse[from],
-        sources: spread,
+    let packed = &packed[from];
+    let mut product = Product::new(&packed[least], sources(least), size, output);
+    let coarse = (least + 1..=most).map(|pooled| Coarse {
+        weights: &packed[pooled],
+        sources: sources(pooled),
         spread: true,
     });
+    product.coarse = coarse.collect();
     product
 }
 

@@ -1,7 +1,9 @@
 //! Forward pass of an octave convolution.
 
 use super::intake::{Intake, intake};
-use super::{LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided};
+use super::{
+    HALVINGS, LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided,
+};
 use crate::conv::{Coarse, Kernel, Output, Product, Source, panel_width, run};
 use crate::isa::Isa;
 use crate::map::BlockedMap;
@@ -68,45 +70,49 @@ impl OctConv {
         }
     }
 
+    /// How often the results of the paths into a level are upsampled, at most.
+    fn deepest(&self, to: usize) -> usize {
+        let ups = self.plan().into_group(to).map(|path| path.up);
+        ups.max().unwrap_or(0)
+    }
+
     /// Packs the kernels of the paths that are added to a level.
     fn pack(&self, isa: Isa, operands: &Operands<'_>, to: usize, ws: &mut Workspace) {
         let plan = self.plan();
-        let kernels = |up: usize| -> Vec<Kernel<'_>> {
-            let paths = self
-                .paths(|path| (path.to, path.up) == (to, up))
-                .into_iter();
+        let (channels, width) = (
+            plan.output[to],
+            panel_width(plan.output[to], plan.groups),
+        );
+        for (up, packed) in ws.packed[to].iter_mut().enumerate().take(self.deepest(to) + 1) {
+            let paths = self.paths(|path| (path.to, path.up) == (to, up));
             let kernel = |(i, path): (usize, &octave_plan::Path)| {
                 self.kernel(operands.kernels[i], plan.input[path.from], false)
             };
-            paths.map(kernel).collect()
-        };
-        let (channels, bias) = (plan.output[to], operands.biases[to]);
-        let width = panel_width(channels, plan.groups);
-        ws.fine[to].pack_panels(isa, channels, width, &kernels(0), bias);
-        ws.coarse[to].pack_panels(isa, channels, width, &kernels(1), None);
+            let kernels: Vec<Kernel<'_>> = paths.into_iter().map(kernel).collect();
+            let bias = operands.biases[to].filter(|_| up == 0);
+            packed.pack_panels(isa, channels, width, &kernels, bias);
+        }
     }
 
     /// The sum of the paths into a level, for `n` images.
     fn product<'a>(&self, ws: &'a Workspace, to: usize, n: usize, y: &'a mut [f32]) -> Product<'a> {
         let sources = |up: usize| -> Vec<Source<'a>> {
-            let paths = self
-                .paths(|path| (path.to, path.up) == (to, up))
-                .into_iter();
+            let paths = self.paths(|path| (path.to, path.up) == (to, up));
             let source = |(_, path): (usize, &octave_plan::Path)| Source {
                 stride: path.stride,
                 padding: self.padding(),
                 ..Source::new(&ws.x[path.from][path.pool + path.down], 0)
             };
-            paths.map(source).collect()
+            paths.into_iter().map(source).collect()
         };
-        let [_, h, w] = self.output(to);
-        let coarse = sources(1);
-        let mut product = Product::new(&ws.fine[to], sources(0), [n, h, w], Output::Planar(y));
-        product.coarse = (!coarse.is_empty()).then(|| Coarse {
-            weights: &ws.coarse[to],
-            sources: coarse,
+        let ([_, h, w], packed) = (self.output(to), &ws.packed[to]);
+        let mut product = Product::new(&packed[0], sources(0), [n, h, w], Output::Planar(y));
+        let coarse = (1..=self.deepest(to)).map(|up| Coarse {
+            weights: &packed[up],
+            sources: sources(up),
             spread: false,
         });
+        product.coarse = coarse.collect();
         product
     }
 
@@ -116,7 +122,7 @@ impl OctConv {
         &self,
         operands: &Operands<'a>,
         paths: &[usize],
-        maps: &'a mut [[BlockedMap; 3]; LEVELS],
+        maps: &'a mut [[BlockedMap; HALVINGS]; LEVELS],
     ) -> Vec<Intake<'a>> {
         let mut tensors = Vec::with_capacity(LEVELS);
         for (level, maps) in maps.iter_mut().enumerate() {
@@ -126,21 +132,26 @@ impl OctConv {
             if halvings.is_empty() {
                 continue;
             }
-            let mut wanted = maps
-                .iter_mut()
-                .enumerate()
-                .map(|(n, map)| halvings.contains(&n).then_some(map));
-            let mut next = || wanted.next().flatten();
             tensors.push(Intake {
                 from: operands.input(level),
                 dims: self.input(level),
                 pad: self.border(),
-                full: next(),
-                half: next(),
-                quarter: next(),
+                maps: wanted(maps, |n| halvings.contains(&n)),
                 sum: false,
             });
         }
         tensors
     }
+}
+
+/// Those maps whose number of halvings is wanted.
+pub(super) fn wanted(
+    maps: &mut [BlockedMap; HALVINGS],
+    wanted: impl Fn(usize) -> bool,
+) -> [Option<&mut BlockedMap>; HALVINGS] {
+    let mut halvings = 0..;
+    maps.each_mut().map(|map| {
+        let number = halvings.next()?;
+        wanted(number).then_some(map)
+    })
 }

@@ -28,6 +28,9 @@ impl OctConv {
     pub fn new(plan: Plan<2>, images: usize, size: [usize; 2]) -> Result<Self, Refusal> {
         check_factors(&plan, size)?;
         let padding = plan.fused_padding()?;
+        if plan.input.len().max(plan.output.len()) > LEVELS {
+            return Err(Refusal::Frequencies);
+        }
         let reach = plan.extent().map(|extent| extent - 1);
         let strides = plan.strided && plan.stride == 2;
         for axis in [0, 1] {

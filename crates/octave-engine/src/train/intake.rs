@@ -1,11 +1,12 @@
 //! NCHW tensors into blocked maps, with what derives from them.
 //!
 //! Each job takes 16 planes of one image: transposes them, and pools the
-//! result once or twice while it is in the cache.
+//! result as often as is asked for while it is in the cache.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::HALVINGS;
 use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::isa::Isa;
@@ -22,12 +23,8 @@ pub(super) struct Intake<'a> {
     pub dims: [usize; 3],
     /// Border of the maps.
     pub pad: usize,
-    /// The map itself.
-    pub full: Option<&'a mut BlockedMap>,
-    /// Its 2×2 averages (sums).
-    pub half: Option<&'a mut BlockedMap>,
-    /// Averages of the averages.
-    pub quarter: Option<&'a mut BlockedMap>,
+    /// The map itself, its 2×2 averages (sums), the averages of these, and so on.
+    pub maps: [Option<&'a mut BlockedMap>; HALVINGS],
     /// Sums, not averages.
     pub sum: bool,
 }
@@ -36,12 +33,12 @@ struct Prepared {
     from: Shared<*const f32>,
     dims: [usize; 3],
     blocks: usize,
-    maps: [Option<Planes<*mut f32>>; 3],
+    maps: [Option<Planes<*mut f32>>; HALVINGS],
     sum: bool,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<[Buffer; 2]> = RefCell::default();
+    static SCRATCH: RefCell<[Buffer; HALVINGS]> = RefCell::default();
 }
 
 /// Brings in the images `range` of all tensors, in one parallel region.
@@ -56,7 +53,7 @@ pub(super) fn intake(isa: Isa, tensors: Vec<Intake<'_>>, range: &Range<usize>) {
             "elements of a tensor"
         );
         let (mut h, mut w) = (h, w);
-        let maps = [tensor.full, tensor.half, tensor.quarter].map(|map| {
+        let maps = tensor.maps.map(|map| {
             let size = [h, w];
             (h, w) = (h.div_ceil(2), w.div_ceil(2));
             map.map(|m| {
@@ -96,44 +93,45 @@ impl Prepared {
         first: usize,
         image: usize,
         block: usize,
-        scratch: &mut [Buffer; 2],
+        scratch: &mut [Buffer; HALVINGS],
     ) {
-        let [c, h, w] = self.dims;
+        let [c, mut h, mut w] = self.dims;
         debug_assert!(block < self.blocks);
-        let plane = |map: Planes<*mut f32>| (map.plane(image, block), map.row);
-        let read = |at: *mut f32, row| Rows {
-            at: at.cast_const(),
-            row,
-        };
-        let write = |(at, row)| Rows { at, row };
-        let [spare, spare_half] = scratch;
-        let (full, row) = match self.maps[0] {
-            Some(map) => plane(map),
-            None => {
-                spare.resize(h * w * BLOCK);
-                (spare.as_mut_ptr(), w * BLOCK)
+        let last = self.maps.iter().rposition(Option::is_some);
+        let mut finer: Option<Rows<*mut f32>> = None;
+        for (map, spare) in self.maps.iter().zip(scratch).take(last.map_or(0, |l| l + 1)) {
+            let size = match finer {
+                None => [h, w],
+                Some(_) => [h.div_ceil(2), w.div_ceil(2)],
+            };
+            let to = match map {
+                Some(map) => Rows {
+                    at: map.plane(image, block),
+                    row: map.row,
+                },
+                None => {
+                    spare.resize(size[0] * size[1] * BLOCK);
+                    Rows {
+                        at: spare.as_mut_ptr(),
+                        row: size[1] * BLOCK,
+                    }
+                }
+            };
+            // SAFETY: contract; planes of maps or scratch of this size.
+            unsafe {
+                match finer {
+                    None => {
+                        let (from, place) = (self.from.get(), [first + image, block]);
+                        from_planes(isa, from, [0, c, h, w], place, to);
+                    }
+                    Some(Rows { at, row }) => {
+                        let at = at.cast_const();
+                        average_rows(isa, Rows { at, row }, [h, w], to, self.sum);
+                    }
+                }
             }
-        };
-        // SAFETY: contract; planes of maps or scratch of this size.
-        unsafe {
-            let (from, place) = (self.from.get(), [first + image, block]);
-            from_planes(isa, from, [0, c, h, w], place, Rows { at: full, row });
-        }
-        let (h2, w2) = (h.div_ceil(2), w.div_ceil(2));
-        let half = match (self.maps[1], self.maps[2]) {
-            (Some(map), _) => plane(map),
-            (None, Some(_)) => {
-                spare_half.resize(h2 * w2 * BLOCK);
-                (spare_half.as_mut_ptr(), w2 * BLOCK)
-            }
-            (None, None) => return,
-        };
-        // SAFETY: as above.
-        unsafe { average_rows(isa, read(full, row), [h, w], write(half), self.sum) };
-        if let Some(map) = self.maps[2] {
-            let half = read(half.0, half.1);
-            // SAFETY: as above.
-            unsafe { average_rows(isa, half, [h2, w2], write(plane(map)), self.sum) };
+            [h, w] = size;
+            finer = Some(to);
         }
     }
 }

@@ -14,7 +14,9 @@
 //! ```
 //!
 //! with S the 2×2 sum (adjoint of the upsampling) and U the spreading over 2×2
-//! pixels (adjoint of the pooling), each as often as the plan says.
+//! pixels (adjoint of the pooling), each as often as the plan says. What comes
+//! from several resolutions is summed from the lowest one up, so every level is
+//! upsampled, or spread, once.
 
 mod backward;
 mod depthwise;
@@ -30,8 +32,11 @@ pub use geometry::OctConv;
 use super::conv::PackedWeights;
 use super::map::BlockedMap;
 
-/// Levels of resolution: high and low.
-const LEVELS: usize = 2;
+/// Levels of resolution that a layer may have: 1, ½, ¼ and ⅛.
+pub const LEVELS: usize = 4;
+
+/// Resolutions in which a map is read: pooled down all levels, and once for a stride.
+const HALVINGS: usize = LEVELS + 1;
 
 /// What a layer is computed from: contiguous NCHW tensors, kernels `[c_out, c_in / groups, kh, kw]`
 /// and biases.
@@ -67,12 +72,11 @@ pub struct Gradients<'a> {
 #[derive(Default)]
 pub struct Workspace {
     /// Inputs by level and by how often they are pooled.
-    x: [[BlockedMap; 3]; LEVELS],
+    x: [[BlockedMap; HALVINGS]; LEVELS],
     /// Gradients of outputs by level and by how often they are summed.
-    dy: [[BlockedMap; 2]; LEVELS],
-    /// Kernels of the products by level: at its resolution, and at half of it.
-    fine: [PackedWeights; LEVELS],
-    coarse: [PackedWeights; LEVELS],
+    dy: [[BlockedMap; HALVINGS]; LEVELS],
+    /// Kernels of the products by level and by how often their sum is halved.
+    packed: [[PackedWeights; HALVINGS]; LEVELS],
     /// Gradients of the kernels of the paths.
     grads: Vec<PackedWeights>,
     stem: strided::StemSpace,

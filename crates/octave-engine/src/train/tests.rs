@@ -9,70 +9,71 @@ use crate::isa::Isa;
 use crate::naive::close;
 use crate::testing::cases;
 pub(super) use case::Case;
-use case::{Data, exists};
+use case::{Data, Results, ends, exists};
 use proptest::prelude::*;
 use reference::reference;
 
-/// y_h, y_l, dx_h, dx_l, d hh, d hl, d lh, d ll, d bias_h, d bias_l.
-type Results<T> = [Vec<T>; 10];
-
-/// The number of a path in the order H→H, H→L, L→H, L→L.
-fn number(path: &octave_plan::Path) -> usize {
-    2 * path.from + path.to
-}
-
-fn operands<'a>(c: &Case, conv: &OctConv, d: &'a Data) -> Operands<'a> {
-    let group = |g: usize| (c.c_in[g] > 0).then(|| d.x[g].as_slice());
+fn operands<'a, const L: usize>(conv: &OctConv, d: &'a Data<L>) -> Operands<'a> {
     let paths = conv.plan().paths.iter();
+    let number = |path: &octave_plan::Path| path.from * L + path.to;
     Operands {
-        inputs: [group(0), group(1)],
+        inputs: by_level(d.x.iter().map(|x| (!x.is_empty()).then_some(x.as_slice()))),
         kernels: paths.map(|path| d.w[number(path)].as_slice()).collect(),
-        biases: d.bias.each_ref().map(|bias| Some(bias.as_slice())),
+        biases: by_level(d.bias.iter().map(|bias| Some(bias.as_slice()))),
     }
 }
 
-/// The elements of `all` for which there is something to compute.
-fn present(all: &mut [Vec<f32>; 2], channels: [usize; 2]) -> [Option<&mut [f32]>; 2] {
-    let mut channels = channels.into_iter();
-    all.each_mut()
-        .map(|v| (channels.next()? > 0).then_some(v.as_mut_slice()))
+/// The values of the levels that there are.
+fn by_level<T>(values: impl Iterator<Item = Option<T>>) -> [Option<T>; LEVELS] {
+    let mut values = values.fuse();
+    std::array::from_fn(|_| values.next().flatten())
 }
 
-fn engine(isa: Isa, c: &Case, d: &Data, ws: &mut Workspace) -> Results<f32> {
+/// Those of `all` for which there is something to compute.
+fn present<const L: usize>(all: &mut [Vec<f32>; L]) -> [Option<&mut [f32]>; LEVELS] {
+    by_level(
+        all.iter_mut()
+            .map(|v| (!v.is_empty()).then_some(v.as_mut_slice())),
+    )
+}
+
+fn engine<const L: usize>(
+    isa: Isa,
+    c: &Case<L>,
+    d: &Data<L>,
+    ws: &mut Workspace,
+) -> Results<f32, L> {
     let conv = c.conv().unwrap();
-    let operands = operands(c, &conv, d);
+    let operands = operands(&conv, d);
     let nan = |v: &Vec<f32>| vec![f32::NAN; v.len()];
     let mut y = d.dy.each_ref().map(nan);
-    conv.forward(isa, &operands, present(&mut y, c.c_out), ws);
+    conv.forward(isa, &operands, present(&mut y), ws);
     let mut dx = d.x.each_ref().map(nan);
     let mut db = d.bias.each_ref().map(nan);
-    let mut dw = d.w.each_ref().map(nan);
+    let mut dw: Vec<_> = d.w.iter().map(nan).collect();
     let paths = conv.plan().paths.iter();
-    let mut slots = dw.each_mut().map(Some);
+    let mut slots: Vec<_> = dw.iter_mut().map(Some).collect();
     let gradients = Gradients {
-        inputs: present(&mut dx, c.c_in),
+        inputs: present(&mut dx),
         kernels: paths
-            .map(|path| slots[number(path)].take().map(Vec::as_mut_slice))
+            .map(|path| {
+                let slot = slots[path.from * L + path.to].take();
+                slot.map(Vec::as_mut_slice)
+            })
             .collect(),
-        biases: present(&mut db, c.c_out),
+        biases: present(&mut db),
     };
-    let dy = [0, 1].map(|g| (c.c_out[g] > 0).then(|| d.dy[g].as_slice()));
+    let dy = by_level(d.dy.iter().map(|dy| (!dy.is_empty()).then_some(&dy[..])));
     conv.backward(isa, &operands, dy, gradients, ws);
-    for (p, dw) in dw.iter_mut().enumerate() {
-        if !exists(c, p) {
+    for (dw, ends) in dw.iter_mut().zip(ends::<L>()) {
+        if !exists(c, ends) {
             dw.fill(0.0);
         }
     }
-    let ([y_h, y_l], [x_h, x_l], [b_h, b_l]) = (y, dx, db);
-    let [hh, hl, lh, ll] = dw;
-    [y_h, y_l, x_h, x_l, hh, hl, lh, ll, b_h, b_l]
+    Results { y, dx, dw, db }
 }
 
-const NAMES: [&str; 10] = [
-    "y_h", "y_l", "dx_h", "dx_l", "d hh", "d hl", "d lh", "d ll", "d bias_h", "d bias_l",
-];
-
-fn check(c: &Case, seed: u64) -> Result<(), String> {
+fn check<const L: usize>(c: &Case<L>, seed: u64) -> Result<(), String> {
     let data = Data::new(c, seed);
     let want = reference(c, &data);
     let scale = reference(c, &data.abs());
@@ -80,9 +81,10 @@ fn check(c: &Case, seed: u64) -> Result<(), String> {
         let mut ws = Workspace::default();
         for round in 0..2 {
             let got = engine(isa, c, &data, &mut ws);
-            for i in 0..10 {
-                close(&got[i], &want[i], &scale[i])
-                    .map_err(|e| format!("{isa:?}, round {round}, {}: {e}", NAMES[i]))?;
+            let expected = want.each().zip(scale.each());
+            for ((name, got), ((_, want), (_, scale))) in got.each().zip(expected) {
+                close(got, want, scale)
+                    .map_err(|e| format!("{isa:?}, round {round}, {name}: {e}"))?;
             }
         }
     }
@@ -108,6 +110,26 @@ proptest! {
             padding: [half * dilation; 2], dilation: [dilation; 2], groups,
         };
         // One filter per channel: see below.
+        prop_assume!(!conv.depthwise());
+        check(&conv, seed).map_err(|e| TestCaseError::fail(format!("{conv:?}: {e}")))?;
+    }
+
+    #[test]
+    fn layers_of_many_frequencies_match_plain_loops(
+        (images, h, w) in (1usize..3, 1usize..40, 1usize..40),
+        c_in in prop::array::uniform4(0usize..20),
+        c_out in prop::array::uniform4(0usize..20),
+        (half, dilation, groups, stride) in (0usize..2, 1usize..3, 0usize..3, 1usize..3),
+        seed in any::<u64>(),
+    ) {
+        prop_assume!(c_in != [0; 4] && c_out != [0; 4]);
+        let groups = [1, 1, 2][groups];
+        let k = 2 * half + 1;
+        let conv = Case {
+            images, size: [h, w], c_in: c_in.map(|c| c * groups), c_out: c_out.map(|c| c * groups),
+            kernel: [k, k], stride, strided: false,
+            padding: [half * dilation; 2], dilation: [dilation; 2], groups,
+        };
         prop_assume!(!conv.depthwise());
         check(&conv, seed).map_err(|e| TestCaseError::fail(format!("{conv:?}: {e}")))?;
     }

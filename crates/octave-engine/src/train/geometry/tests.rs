@@ -40,7 +40,7 @@ fn what_has_no_kernel_says_why() {
         refused(|l| l.upsample = Upsample::Bilinear),
         Refusal::Upsample
     );
-    assert_eq!(refused(|l| l.input = vec![4; 3]), Refusal::Frequencies);
+    assert_eq!(refused(|l| l.input = vec![4; 5]), Refusal::Frequencies);
     assert_eq!(
         refused(|l| l.octave_axes = [true, false]),
         Refusal::Frequencies

@@ -1,7 +1,6 @@
 //! The layers in f64, straight from the definition.
 
-use super::Results;
-use super::case::{Case, Data, PATHS, exists};
+use super::case::{Case, Data, Results, ends, exists};
 use crate::naive::{Conv, average_pool2};
 
 fn upsample(x: &[f64], planes: usize, [h, w]: [usize; 2]) -> Vec<f64> {
@@ -32,37 +31,38 @@ fn unpool(y: &[f64], planes: usize, [h, w]: [usize; 2]) -> Vec<f64> {
 }
 
 /// Straight from the definition.
-pub(super) fn reference(c: &Case, d: &Data) -> Results<f64> {
+pub(super) fn reference<const L: usize>(c: &Case<L>, d: &Data<L>) -> Results<f64, L> {
     let wide = |v: &[f32]| v.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
     let (ins, outs) = (c.in_sizes(), c.out_sizes());
     let n = c.images;
-    let mut r: Results<f64> = std::array::from_fn(|_| vec![]);
-    for g in 0..2 {
+    let zeros = |v: &Vec<f32>| vec![0.0; v.len()];
+    let mut r = Results {
+        y: std::array::from_fn(|_| vec![]),
+        dx: d.x.each_ref().map(zeros),
+        dw: d.w.iter().map(zeros).collect(),
+        db: d.bias.each_ref().map(zeros),
+    };
+    for g in 0..L {
         let plane = outs[g][0] * outs[g][1];
         for _ in 0..n {
             for b in &d.bias[g] {
-                r[g].extend(std::iter::repeat_n(f64::from(*b), plane));
+                r.y[g].extend(std::iter::repeat_n(f64::from(*b), plane));
             }
         }
-        r[2 + g] = vec![0.0; d.x[g].len()];
-        r[8 + g] = vec![0.0; d.bias[g].len()];
         for (i, v) in d.dy[g].iter().enumerate() {
-            r[8 + g][i / plane % c.c_out[g]] += f64::from(*v);
+            r.db[g][i / plane % c.c_out[g]] += f64::from(*v);
         }
     }
-    for (p, [from, to]) in PATHS.into_iter().enumerate() {
-        r[4 + p] = vec![0.0; d.w[p].len()];
-        if !exists(c, p) {
+    for (p, [from, to]) in ends::<L>().enumerate() {
+        if !exists(c, [from, to]) {
             continue;
         }
-        // How often the input is pooled, and whether the output is upsampled.
-        let halve = c.stride == 2 && !c.strided;
-        let pools = match (from, to) {
-            (0, 1) => 1 + usize::from(halve),
-            (1, 0) => 0,
-            _ => usize::from(halve),
-        };
-        let up = (from, to) == (1, 0) && !halve;
+        // How often the input is pooled, and the output upsampled. One halving less is to be made up
+        // for where the stride halves, too.
+        let halve = usize::from(c.stride == 2 && !c.strided);
+        let pools = (to + halve).saturating_sub(from);
+        let ups = from.saturating_sub(to + halve);
+        let (pools, ups) = if to < from { (0, ups) } else { (pools, 0) };
         let (mut x, mut size) = (wide(&d.x[from]), ins[from]);
         let mut sizes = vec![];
         for _ in 0..pools {
@@ -84,23 +84,27 @@ pub(super) fn reference(c: &Case, d: &Data) -> Results<f64> {
         let planes = n * c.c_out[to];
         let mut y = vec![0.0; planes * oh * ow];
         conv.each(|o, i, k| y[o] += x[i] * w[k]);
-        let y = if up { upsample(&y, planes, outs[0]) } else { y };
-        r[to].iter_mut().zip(&y).for_each(|(a, b)| *a += b);
-        let dy = wide(&d.dy[to]);
-        let dy = if up {
-            block_sum(&dy, planes, outs[0])
-        } else {
-            dy
-        };
+        // The sizes on the way up, the last one first.
+        let up_sizes: Vec<[usize; 2]> = (0..ups)
+            .map(|up| outs[to].map(|s| s.div_ceil(1 << up)))
+            .collect();
+        for &size in up_sizes.iter().rev() {
+            y = upsample(&y, planes, size);
+        }
+        r.y[to].iter_mut().zip(&y).for_each(|(a, b)| *a += b);
+        let mut dy = wide(&d.dy[to]);
+        for &size in &up_sizes {
+            dy = block_sum(&dy, planes, size);
+        }
         let mut dx = vec![0.0; x.len()];
         conv.each(|o, i, k| {
             dx[i] += dy[o] * w[k];
-            r[4 + p][k] += dy[o] * x[i];
+            r.dw[p][k] += dy[o] * x[i];
         });
         for size in sizes.into_iter().rev() {
             dx = unpool(&dx, n * c.c_in[from], size);
         }
-        r[2 + from].iter_mut().zip(&dx).for_each(|(a, b)| *a += b);
+        r.dx[from].iter_mut().zip(&dx).for_each(|(a, b)| *a += b);
     }
     r
 }

@@ -4,7 +4,7 @@ use super::super::strided::batches;
 use super::super::{Gradients, Workspace};
 use super::case::{Case, Data};
 use super::reference::reference;
-use super::{engine, operands};
+use super::{by_level, engine, operands};
 use crate::isa::Isa;
 use crate::naive::close;
 
@@ -44,7 +44,7 @@ fn check_stem(conv: &Case, seed: u64) {
     let (want, scale) = (reference(conv, &data), reference(conv, &data.abs()));
     for isa in Isa::available() {
         let forward = engine(isa, conv, &data, &mut Workspace::default());
-        close(&forward[0], &want[0], &scale[0]).unwrap_or_else(|e| panic!("{isa:?}: {e}"));
+        close(&forward.y[0], &want.y[0], &scale.y[0]).unwrap_or_else(|e| panic!("{isa:?}: {e}"));
         let mut dw = vec![f32::NAN; data.w[0].len()];
         let geometry = conv.conv().unwrap();
         let to = Gradients {
@@ -52,8 +52,8 @@ fn check_stem(conv: &Case, seed: u64) {
             ..Default::default()
         };
         let mut ws = Workspace::default();
-        let dy = [Some(data.dy[0].as_slice()), None];
-        geometry.backward(isa, &operands(conv, &geometry, &data), dy, to, &mut ws);
-        close(&dw, &want[4], &scale[4]).unwrap_or_else(|e| panic!("{isa:?}: {e}"));
+        let dy = by_level([Some(data.dy[0].as_slice())].into_iter());
+        geometry.backward(isa, &operands(&geometry, &data), dy, to, &mut ws);
+        close(&dw, &want.dw[0], &scale.dw[0]).unwrap_or_else(|e| panic!("{isa:?}: {e}"));
     }
 }
