@@ -36,14 +36,9 @@ impl OctConv {
         ws: &mut Workspace,
     ) {
         self.check(operands);
+        self.check_outputs(&outputs);
         for (level, dy) in outputs.iter().enumerate() {
             let Some(dy) = dy else { continue };
-            let floats: usize = self.output(level).into_iter().product();
-            assert_eq!(
-                dy.len(),
-                self.images() * floats,
-                "gradient of output {level}"
-            );
             if let Some(db) = to.biases[level].take() {
                 assert_eq!(db.len(), self.output(level)[0], "gradient of bias {level}");
                 bias_grad(dy, self.images(), db);
@@ -68,6 +63,7 @@ impl OctConv {
             },
             outputs,
             inputs: to.inputs,
+            biases: [None; LEVELS],
             kernels: kept.iter().map(|&i| to.kernels[i].take()).collect(),
         };
         if strided::is_stem(&conv) && pass.inputs[0].is_none() {
@@ -79,21 +75,36 @@ impl OctConv {
         }
         pass.run(isa, ws);
     }
+
+    /// Checks the lengths of the gradients of the outputs.
+    pub(super) fn check_outputs(&self, outputs: &[Option<&[f32]>; LEVELS]) {
+        for (level, dy) in outputs.iter().enumerate() {
+            let Some(dy) = dy else { continue };
+            let floats: usize = self.output(level).into_iter().product();
+            assert_eq!(
+                dy.len(),
+                self.images() * floats,
+                "gradient of output {level}"
+            );
+        }
+    }
 }
 
 /// A backward pass over the paths that are reached.
-struct Pass<'a> {
-    conv: &'a OctConv,
-    operands: &'a Operands<'a>,
+pub(super) struct Pass<'a> {
+    pub conv: &'a OctConv,
+    pub operands: &'a Operands<'a>,
     /// Gradients of the outputs.
-    outputs: [Option<&'a [f32]>; LEVELS],
+    pub outputs: [Option<&'a [f32]>; LEVELS],
     /// Where the gradients of the inputs and of the kernels go.
-    inputs: [Option<&'a mut [f32]>; LEVELS],
-    kernels: Vec<Option<&'a mut [f32]>>,
+    pub inputs: [Option<&'a mut [f32]>; LEVELS],
+    pub kernels: Vec<Option<&'a mut [f32]>>,
+    /// Added to the sums behind the gradients of the inputs, before these are spread.
+    pub biases: [Option<&'a [f32]>; LEVELS],
 }
 
 impl Pass<'_> {
-    fn run(&mut self, isa: Isa, ws: &mut Workspace) {
+    pub(super) fn run(&mut self, isa: Isa, ws: &mut Workspace) {
         let conv = self.conv;
         for from in (0..LEVELS).filter(|&from| self.inputs[from].is_some()) {
             self.pack(isa, from, ws);
@@ -200,7 +211,8 @@ impl Pass<'_> {
         let plan = self.conv.plan();
         let channels = plan.input[from];
         let width = panel_width(channels, plan.groups);
-        for pooled in pooled(self.conv, from) {
+        let depths = pooled(self.conv, from);
+        for pooled in depths.clone() {
             let paths = self
                 .conv
                 .paths(|path| (path.from, path.pool + path.down) == (from, pooled));
@@ -208,7 +220,8 @@ impl Pass<'_> {
                 .into_iter()
                 .map(|(i, _)| self.kernel(i, true))
                 .collect();
-            ws.packed[from][pooled].pack_panels(isa, channels, width, &kernels, None);
+            let bias = self.biases[from].filter(|_| pooled == *depths.start());
+            ws.packed[from][pooled].pack_panels(isa, channels, width, &kernels, bias);
         }
     }
 
@@ -245,7 +258,7 @@ impl Pass<'_> {
 
 /// How often the maps are pooled that the paths from a level read. What is pooled
 /// more often is summed at that resolution first.
-fn pooled(conv: &OctConv, from: usize) -> RangeInclusive<usize> {
+pub(super) fn pooled(conv: &OctConv, from: usize) -> RangeInclusive<usize> {
     let paths = conv.paths(|path| path.from == from).into_iter();
     let pooled = paths.map(|(_, path)| path.pool + path.down);
     let most = pooled.clone().max().unwrap_or(0);
@@ -290,7 +303,7 @@ fn product<'a>(
 }
 
 /// `db[c] = Σ dy[n][c][pixel]`.
-fn bias_grad(dy: &[f32], images: usize, db: &mut [f32]) {
+pub(super) fn bias_grad(dy: &[f32], images: usize, db: &mut [f32]) {
     let channels = db.len();
     let plane = dy.len() / (images * channels).max(1);
     for (c, out) in db.iter_mut().enumerate() {

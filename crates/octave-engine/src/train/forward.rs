@@ -56,17 +56,24 @@ impl OctConv {
 
     /// Checks that the operands are there, with the lengths of this geometry.
     pub(super) fn check(&self, operands: &Operands<'_>) {
+        self.check_kernels(&operands.kernels);
+        for path in &self.plan().paths {
+            let floats: usize = self.input(path.from).into_iter().product();
+            let (input, level) = (operands.input(path.from).len(), path.from);
+            assert_eq!(input, self.images() * floats, "input of level {level}");
+        }
+    }
+
+    /// Checks that there is a kernel for every path, with the weights of this geometry.
+    pub(super) fn check_kernels(&self, kernels: &[&[f32]]) {
         let plan = self.plan();
         let paths = plan.paths.len();
-        assert_eq!(operands.kernels.len(), paths, "kernels of {paths} paths");
-        for (path, kernel) in plan.paths.iter().zip(&operands.kernels) {
+        assert_eq!(kernels.len(), paths, "kernels of {paths} paths");
+        for (path, kernel) in plan.paths.iter().zip(kernels) {
             let [rows, columns] = plan.weight_dims(path);
             let [height, width] = plan.kernel_size;
             let weights = rows * columns * height * width;
             assert_eq!(kernel.len(), weights, "weights of {path:?}");
-            let floats: usize = self.input(path.from).into_iter().product();
-            let (input, level) = (operands.input(path.from).len(), path.from);
-            assert_eq!(input, self.images() * floats, "input of level {level}");
         }
     }
 

@@ -25,6 +25,7 @@ mod geometry;
 mod intake;
 pub mod norm;
 mod strided;
+mod transposed;
 mod weight_grad;
 
 pub use geometry::OctConv;

@@ -3,6 +3,7 @@
 mod case;
 mod reference;
 mod stems;
+mod transposed;
 
 use super::*;
 use crate::isa::Isa;
