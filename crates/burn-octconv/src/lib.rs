@@ -162,13 +162,11 @@
 //! - Strides other than 1 and 2 have no octave form.
 //! - With many groups, small α are impossible: 32 groups do not divide 1/8 of 128 channels.
 //! - Saved multiply–adds are not automatically saved seconds. On Flex this project's engine
-//!   computes layers in f32 with the paper's choices, in training those without groups. Everything
-//!   else (other backends, groups in training, other types, the ablations) is composed from Burn's
-//!   primitive operations, which pay for pooling, upsampling and summing in memory traffic; on small
+//!   computes layers in f32 with the paper's choices. Everything else (other backends, other types,
+//!   the ablations) is composed from Burn's primitive operations, which pay for pooling, upsampling and summing in memory traffic; on small
 //!   maps that can cost more than the arithmetic it saves. Measure on your device.
-//! - The engine has two frequencies over two axes, and computes [`OctConv1d`], [`OctConv3d`] and
-//!   [`MultiOctConv2d`] where they can be seen so. More frequencies and the transposed layers are composed
-//!   everywhere.
+//! - The engine has up to four frequencies over two axes, and computes [`OctConv1d`], [`OctConv3d`],
+//!   [`MultiOctConv2d`] and the transposed layers over one and two axes where they can be seen so.
 //! - [`OctFeatures`] is checked where it is made, by a [`FeatureError`] that names both shapes.
 //!   `init` and `forward` panic with the text of the error, as Burn's layers do;
 //!   [`OctConv2dConfig::try_init`] and [`OctConv2d::check`] return it.

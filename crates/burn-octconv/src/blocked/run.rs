@@ -134,15 +134,16 @@ impl Work {
         let targets = targets.iter_mut().flatten();
         let products = reads.iter().zip(targets).map(|(reads, target)| {
             let [n, _, h, w] = target.dims;
-            let coarse = |(weights, readings): &'_ (_, Vec<_>)| Coarse {
+            let coarse = reads.sum.coarse.iter();
+            let coarse = coarse.map(|(weights, readings)| Coarse {
                 weights,
                 sources: sources(readings, &reads.coarse),
                 spread: false,
-            };
+            });
             Product {
                 weights: &reads.sum.weights,
                 sources: sources(&reads.sum.sources, &reads.fine),
-                coarse: reads.sum.coarse.iter().map(coarse).collect(),
+                coarse: coarse.collect(),
                 residual: reads.residual.as_ref().map(|map| &***map),
                 activation: self.activation,
                 size: [n, h, w],

@@ -1,18 +1,23 @@
-//! Layers that the engine of `OctConv2d` computes as they are, or in another view: those of one or two
-//! frequencies over one axis, over two that are both halved, and over three where time is not.
+//! Layers that the engine computes as they are, or in another view: those over one axis, over two that
+//! are both halved, and over three where time is not; transposed ones over one and two axes.
 
-use alloc::vec;
+use alloc::{vec, vec::Vec};
 
 use burn::tensor::{
-    DType, Tensor,
+    Tensor,
     ops::{ConvOptions, PadMode},
 };
-use octave_plan::{Exchange, Layer, Padding, Plan};
+use octave_engine::train::LEVELS;
+use octave_plan::{Exchange, Layer, Padding, Path, Plan};
 
-use super::{OctMaps, resample};
+use super::{OctMaps, Scale, resample};
 use crate::{
     OctFeatures,
-    ops::{self, OctKernels},
+    ops::{
+        self, OctKernels,
+        backend::{self, ByLevel},
+        eligibility,
+    },
 };
 
 /// Computes a convolution by the engine, if that has it.
@@ -22,21 +27,96 @@ pub(super) fn convolve<const D: usize, const R: usize>(
     kernels: &[Tensor<R>],
     biases: &[Option<Tensor<1>>],
 ) -> Option<OctMaps<D, R>> {
-    let view = View::new(plan, input)?;
-    let groups = input.clone().into_groups();
-    let single = |dtype: DType| dtype == DType::F32;
-    let (mut maps, mut weights) = (groups.iter().flatten(), kernels.iter());
-    if !maps.all(|x| single(x.dtype())) || !weights.all(|w| single(w.dtype())) {
+    let view = View::new(plan, input.size())?;
+    let images = input.batch() * view.frames;
+    let geometry = eligibility::geometry(&view.plan, images, view.size).ok()?;
+    if !all_single(input, kernels, biases) {
         return None;
     }
-    let mut groups = groups.into_iter().map(|x| x.map(|x| view.map(x)));
-    let mut next = || groups.next().flatten();
-    let features = OctFeatures::try_new(next(), next(), view.size).ok()?;
-    let output = ops::octconv2d(features, view.kernels(kernels, biases), &view.plan);
-    let (high, low) = output.into_parts();
-    let groups = [high, low].map(|y| y.map(|y| view.back(y)));
-    let size = plan.output_size(input.size());
-    Some(OctMaps::new(groups.into(), size, plan.octave_axes).unwrap_or_else(|e| panic!("{e}")))
+    let groups = input.clone().into_groups().into_iter();
+    let maps = by_level(groups.map(|x| x.map(|x| view.map(x))));
+    let kernels = kernels.iter().map(|kernel| view.kernel(kernel));
+    let biases = by_level(biases.iter().cloned());
+    let groups = match plan.input.len().max(plan.output.len()) {
+        ..=2 => view.two_frequencies(maps, kernels, biases)?,
+        _ => backend::convolve(maps, view.by_path(kernels), biases, geometry),
+    };
+    Some(view.result(groups, plan, plan.output_size(input.size())))
+}
+
+/// Computes the adjoint of a convolution by the engine, if that has it: from maps of the plan's output
+/// to maps of its input, of full resolution `size`.
+pub(super) fn transpose<const D: usize, const R: usize>(
+    plan: &Plan<D>,
+    input: &OctMaps<D, R>,
+    kernels: &[Tensor<R>],
+    biases: &[Option<Tensor<1>>],
+    (size, scale): ([usize; D], Scale),
+) -> Option<OctMaps<D, R>> {
+    // The frames that a kernel sees at a time are channels of the view, and would have to be summed.
+    if D == 3 {
+        return None;
+    }
+    let view = View::new(plan, size)?;
+    let geometry = eligibility::transposed(&view.plan, input.batch(), view.size).ok()?;
+    if !all_single(input, kernels, biases) || (scale == Scale::Mean && !halves_evenly(plan, size)) {
+        return None;
+    }
+    let groups = input.clone().into_groups().into_iter();
+    let maps = by_level(groups.map(|x| x.map(|x| view.map(x))));
+    let kernels = kernels.iter().zip(&plan.paths).map(|(kernel, path)| {
+        let kernel = view.kernel(kernel);
+        match scale {
+            Scale::Adjoint => kernel,
+            Scale::Mean => scaled(kernel, mean_over_sum::<D>(path)),
+        }
+    });
+    let biases = by_level(biases.iter().cloned());
+    let groups = backend::convolve(maps, view.by_path(kernels), biases, geometry);
+    Some(view.result(groups, plan, size))
+}
+
+/// Whether no window of a pooling reaches over the end of a map.
+fn halves_evenly<const D: usize>(plan: &Plan<D>, size: [usize; D]) -> bool {
+    let levels = plan.input.len().max(plan.output.len());
+    let halvings = levels - 1 + usize::from(plan.pools());
+    size.iter().all(|size| size.is_multiple_of(1 << halvings))
+}
+
+/// How much more a path weighs that averages and repeats than one that sums and shares out.
+fn mean_over_sum<const D: usize>(path: &Path) -> f32 {
+    let octaves = (path.pool + path.down) as i32 - path.up as i32;
+    2f32.powi(D as i32 * octaves)
+}
+
+fn scaled(kernel: Tensor<4>, factor: f32) -> Tensor<4> {
+    if factor == 1.0 {
+        return kernel;
+    }
+    kernel * factor
+}
+
+/// Whether an engine reads everything.
+fn all_single<const D: usize, const R: usize>(
+    input: &OctMaps<D, R>,
+    kernels: &[Tensor<R>],
+    biases: &[Option<Tensor<1>>],
+) -> bool {
+    let maps = input.clone().into_groups();
+    maps.iter()
+        .flatten()
+        .all(|x| eligibility::tensor(x).is_ok())
+        && kernels.iter().all(|w| eligibility::tensor(w).is_ok())
+        && biases
+            .iter()
+            .flatten()
+            .all(|b| eligibility::tensor(b).is_ok())
+}
+
+/// What there is of each level.
+fn by_level<T>(values: impl Iterator<Item = Option<T>>) -> [Option<T>; LEVELS] {
+    let mut values = values.fuse();
+    core::array::from_fn(|_| values.next().flatten())
 }
 
 /// Computes the convolution of a single path by the engine, if that has it.
@@ -87,9 +167,8 @@ struct View<const D: usize> {
 }
 
 impl<const D: usize> View<D> {
-    /// If there is one that the engine computes.
-    fn new<const R: usize>(plan: &Plan<D>, input: &OctMaps<D, R>) -> Option<Self> {
-        let size = input.size();
+    /// If there is one, for maps of full resolution `size`.
+    fn new(plan: &Plan<D>, size: [usize; D]) -> Option<Self> {
         let (frames, axes) = match D {
             // A row of pixels: halving one row leaves one row.
             1 => (1, [None, Some(0)]),
@@ -98,7 +177,6 @@ impl<const D: usize> View<D> {
         };
         let halved = axes.into_iter().flatten().all(|a| plan.octave_axes[a]);
         let kept = D < 3 || (!plan.octave_axes[0] && plan.strides()[0] == 1);
-        let two = plan.input.len().max(plan.output.len()) <= 2;
         let strides = plan.strides();
         let mut strides = axes.into_iter().flatten().map(|a| strides[a]);
         let alike = strides.all(|stride| stride == plan.stride);
@@ -107,9 +185,7 @@ impl<const D: usize> View<D> {
         let all_read = levels.all(|level| plan.paths.iter().any(|path| path.from == level));
         // Frames become channels, which groups share out.
         let channels = D < 3 || plan.groups == 1;
-        if !(halved && kept && two && alike && channels && all_read)
-            || (D == 3 && !plan.keeps_size())
-        {
+        if !(halved && kept && alike && channels && all_read) || (D == 3 && !plan.keeps_size()) {
             return None;
         }
         let time = match D {
@@ -121,8 +197,11 @@ impl<const D: usize> View<D> {
         };
         let taps = if D == 3 { plan.kernel_size[0] } else { 1 };
         let pick = |values: [usize; D]| axes.map(|a| a.map_or(1, |a| values[a]));
-        let two_groups = |counts: &[usize], factor: usize| {
-            [0, 1].map(|level| factor * counts.get(level).copied().unwrap_or(0))
+        // Two levels at least, as a layer of two frequencies has.
+        let levels = plan.input.len().max(plan.output.len()).max(2);
+        let counts = |counts: &[usize], factor: usize| -> Vec<usize> {
+            let count = |level| counts.get(level).copied().unwrap_or(0);
+            (0..levels).map(|level| factor * count(level)).collect()
         };
         let layer = Layer {
             stride: plan.stride,
@@ -138,8 +217,8 @@ impl<const D: usize> View<D> {
             downsample: plan.downsample,
             upsample: plan.upsample,
             ..Layer::new(
-                two_groups(&plan.input, taps),
-                two_groups(&plan.output, 1),
+                counts(&plan.input, taps),
+                counts(&plan.output, 1),
                 pick(plan.kernel_size),
             )
         };
@@ -151,9 +230,7 @@ impl<const D: usize> View<D> {
         };
         let exists = |from, to| plan.path(from, to).is_some();
         view.plan.paths.retain(|path| exists(path.from, path.to));
-        let images = input.batch() * frames;
-        let refusal = ops::refusal(&view.plan, images, view.size, &input.device());
-        refusal.is_none().then_some(view)
+        Some(view)
     }
 
     /// A group's map as planes; the frames that a kernel sees at a time side by side as channels.
@@ -199,38 +276,57 @@ impl<const D: usize> View<D> {
         y.permute(time_first())
     }
 
-    /// The kernels over planes; those over time have the taps side by side as channels.
-    fn kernels<const R: usize>(
-        &self,
-        kernels: &[Tensor<R>],
-        biases: &[Option<Tensor<1>>],
-    ) -> OctKernels {
-        let plane = |w: &Tensor<R>| {
-            let dims = w.dims();
-            let [height, width] = self.plan.kernel_size;
-            match D {
-                3 => {
-                    let w = w.clone().permute(time_first());
-                    w.reshape([dims[0], dims[1] * dims[2], height, width])
-                }
-                _ => w.clone().reshape([dims[0], dims[1], height, width]),
-            }
-        };
-        let of = |from, to| {
-            let paths = &mut self.plan.paths.iter();
-            let index = paths.position(|path| (path.from, path.to) == (from, to));
-            index.map(|index| plane(&kernels[index]))
-        };
-        let bias = |level: usize| biases.get(level).cloned().flatten();
-        OctKernels {
-            h2h: of(0, 0),
-            h2l: of(0, 1),
-            l2h: of(1, 0),
-            l2l: of(1, 1),
-            bias_high: bias(0),
-            bias_low: bias(1),
-            ..OctKernels::default()
+    /// A kernel over planes; one over time has the taps side by side as channels.
+    fn kernel<const R: usize>(&self, w: &Tensor<R>) -> Tensor<4> {
+        let dims = w.dims();
+        let [height, width] = self.plan.kernel_size;
+        if D < 3 {
+            return w.clone().reshape([dims[0], dims[1], height, width]);
         }
+        let w = w.clone().permute(time_first());
+        w.reshape([dims[0], dims[1] * dims[2], height, width])
+    }
+
+    /// The kernels by the level that their path leads from, and by the one that it leads to.
+    fn by_path(&self, kernels: impl Iterator<Item = Tensor<4>>) -> [ByLevel<4>; LEVELS] {
+        let mut all = [const { [const { None }; LEVELS] }; LEVELS];
+        for (path, kernel) in self.plan.paths.iter().zip(kernels) {
+            all[path.from][path.to] = Some(kernel);
+        }
+        all
+    }
+
+    /// Computes a layer of two frequencies as `OctConv2d` does.
+    fn two_frequencies(
+        &self,
+        [high, low, ..]: ByLevel<4>,
+        kernels: impl Iterator<Item = Tensor<4>>,
+        [bias_high, bias_low, ..]: ByLevel<1>,
+    ) -> Option<ByLevel<4>> {
+        let features = OctFeatures::try_new(high, low, self.size).ok()?;
+        let [[h2h, h2l, ..], [l2h, l2l, ..], ..] = self.by_path(kernels);
+        let kernels = OctKernels {
+            h2h,
+            h2l,
+            l2h,
+            l2l,
+            bias_high,
+            bias_low,
+            ..OctKernels::default()
+        };
+        let (high, low) = ops::octconv2d(features, kernels, &self.plan).into_parts();
+        Some(by_level([high, low].into_iter()))
+    }
+
+    /// The map of which these are the planes.
+    fn result<const R: usize>(
+        &self,
+        groups: ByLevel<4>,
+        plan: &Plan<D>,
+        size: [usize; D],
+    ) -> OctMaps<D, R> {
+        let groups = groups.map(|y| y.map(|y| self.back(y)));
+        OctMaps::new(groups.into(), size, plan.octave_axes).unwrap_or_else(|e| panic!("{e}"))
     }
 }
 

@@ -26,8 +26,8 @@ use super::{MapTensor, MapsError, OctMaps, composed, split::trimmed};
 /// in pieces, so the parameters do not depend on the shares.
 ///
 /// With two groups over two axes this is [`OctConv2d`](crate::OctConv2d), bit for bit what that
-/// composes. On Flex in f32 the engine of that layer computes one or two groups where it can see them
-/// over two axes; everything else is composed from Burn's operations.
+/// composes. On Flex in f32 the engine computes up to four groups where it can see them over two axes;
+/// everything else is composed from Burn's operations.
 ///
 /// Source: Chen et al., "Drop an Octave", equation 2 and section 3.3,
 /// <https://arxiv.org/abs/1904.05049>, which names any power of two; more than two groups as in

@@ -7,6 +7,8 @@ use burn::{
 };
 use octave_plan::{Padding, Plan};
 
+#[cfg(feature = "flex")]
+use super::engine;
 use super::{
     MapTensor, MapsError, OctMaps, Scale, composed,
     layer::{Parameters, check_groups, check_size, show, values},
@@ -173,7 +175,12 @@ impl<const D: usize, const R: usize> OctConvTransposeNd<D, R> {
         let input = input.into();
         self.check(&input, size).unwrap_or_else(|e| panic!("{e}"));
         let (kernels, biases) = values(&self.kernels, &self.biases);
-        composed::transpose(&self.plan, &input, &kernels, &biases, (size, self.scale))
+        let to = (size, self.scale);
+        #[cfg(feature = "flex")]
+        if let Some(output) = engine::transpose(&self.plan, &input, &kernels, &biases, to) {
+            return output;
+        }
+        composed::transpose(&self.plan, &input, &kernels, &biases, to)
     }
 }
 

@@ -10,6 +10,7 @@ use burn::{
     nn::BatchNorm,
     tensor::Tensor,
 };
+use octave_engine::train::LEVELS;
 use octave_plan::{Activation, Plan};
 
 use super::OctKernels;
@@ -18,8 +19,8 @@ use crate::OctFeatures;
 /// What fused kernels compute in training; a backend also goes back through it.
 #[backend_extension(Autodiff, Flex)]
 pub trait OctBackend: Backend {
-    /// Computes the output groups of an octave convolution.
-    fn octconv2d(#[extension_type] operands: Operands<Self>, geometry: Geometry) -> Outputs<Self>;
+    /// Computes the output groups of an octave convolution, or of a transposed one.
+    fn octconv2d(#[extension_type] operands: Operands<Self>, geometry: Geometry) -> Levels<Self>;
 
     /// Normalises by the statistics of the batch, adds the residual, and applies the activation.
     fn batch_norm_train_with(
@@ -43,8 +44,10 @@ pub struct Geometry {
     pub plan: Plan<2>,
     /// Images.
     pub images: usize,
-    /// The full resolution of the input, `[height, width]`.
+    /// The full resolution of the input, `[height, width]`; of the output of a transposed layer.
     pub size: [usize; 2],
+    /// Whether to compute the adjoint: inputs are then those that the plan calls outputs.
+    pub transposed: bool,
 }
 
 /// The hyper-parameters of a norm.
@@ -97,44 +100,66 @@ impl<B: Backend> Operand<B> {
     }
 }
 
+/// A tensor of each level of resolution.
+#[derive(ExtensionType)]
+pub struct Levels<B: Backend> {
+    /// At the full resolution: X^H of two frequencies.
+    #[extension_type]
+    pub full: Operand<B>,
+    /// At a half of it: X^L.
+    #[extension_type]
+    pub half: Operand<B>,
+    /// At a quarter.
+    #[extension_type]
+    pub quarter: Operand<B>,
+    /// At an eighth.
+    #[extension_type]
+    pub eighth: Operand<B>,
+}
+
+impl<B: Backend> Levels<B> {
+    pub(super) fn new(levels: [Option<FloatTensor<B>>; LEVELS]) -> Self {
+        let [full, half, quarter, eighth] = levels.map(Operand::new);
+        Self {
+            full,
+            half,
+            quarter,
+            eighth,
+        }
+    }
+
+    pub(super) fn get(self) -> [Option<FloatTensor<B>>; LEVELS] {
+        [self.full, self.half, self.quarter, self.eighth].map(Operand::get)
+    }
+}
+
+impl<const D: usize> From<[Option<Tensor<D>>; LEVELS]> for Levels<Dispatch> {
+    fn from(levels: [Option<Tensor<D>>; LEVELS]) -> Self {
+        Self::new(levels.map(|tensor| tensor.map(Tensor::into_dispatch)))
+    }
+}
+
 /// What an octave convolution is computed from.
 #[derive(ExtensionType)]
 pub struct Operands<B: Backend> {
-    /// X^H.
+    /// The inputs.
     #[extension_type]
-    pub high: Operand<B>,
-    /// X^L.
+    pub inputs: Levels<B>,
+    /// The kernels of the paths from the full resolution, by the level that they lead to.
     #[extension_type]
-    pub low: Operand<B>,
-    /// Kernel H→H.
+    pub from_full: Levels<B>,
+    /// Those of the paths from a half of it.
     #[extension_type]
-    pub h2h: Operand<B>,
-    /// Kernel H→L.
+    pub from_half: Levels<B>,
+    /// From a quarter.
     #[extension_type]
-    pub h2l: Operand<B>,
-    /// Kernel L→H.
+    pub from_quarter: Levels<B>,
+    /// From an eighth.
     #[extension_type]
-    pub l2h: Operand<B>,
-    /// Kernel L→L.
+    pub from_eighth: Levels<B>,
+    /// The biases of the outputs.
     #[extension_type]
-    pub l2l: Operand<B>,
-    /// Bias of the high output.
-    #[extension_type]
-    pub bias_high: Operand<B>,
-    /// Bias of the low output.
-    #[extension_type]
-    pub bias_low: Operand<B>,
-}
-
-/// Y^H and Y^L.
-#[derive(ExtensionType)]
-pub struct Outputs<B: Backend> {
-    /// Y^H.
-    #[extension_type]
-    pub high: Operand<B>,
-    /// Y^L.
-    #[extension_type]
-    pub low: Operand<B>,
+    pub biases: Levels<B>,
 }
 
 /// What is normalised, and with what.
@@ -173,7 +198,31 @@ pub struct Normalized<B: Backend> {
     pub variance: FloatTensor<B>,
 }
 
-/// Computes an octave convolution by the fused kernels.
+/// The tensors of each level, where there are some.
+pub(crate) type ByLevel<const D: usize> = [Option<Tensor<D>>; LEVELS];
+
+/// Computes a layer by the fused kernels. The kernels are listed by the level that they lead from and
+/// then by the one that they lead to, those of a transposed layer as those of its convolution.
+pub(crate) fn convolve(
+    inputs: ByLevel<4>,
+    kernels: [ByLevel<4>; LEVELS],
+    biases: ByLevel<1>,
+    geometry: Geometry,
+) -> ByLevel<4> {
+    let [from_full, from_half, from_quarter, from_eighth] = kernels.map(Levels::from);
+    let operands = Operands {
+        inputs: Levels::from(inputs),
+        from_full,
+        from_half,
+        from_quarter,
+        from_eighth,
+        biases: Levels::from(biases),
+    };
+    let outputs = <Dispatch as OctBackend>::octconv2d(operands, geometry).get();
+    outputs.map(|group| group.map(Tensor::from_dispatch))
+}
+
+/// Computes an octave convolution of two frequencies by the fused kernels.
 pub(super) fn octconv2d(
     features: OctFeatures,
     kernels: OctKernels,
@@ -181,17 +230,12 @@ pub(super) fn octconv2d(
 ) -> OctFeatures {
     let size = geometry.plan.output_size(geometry.size);
     let (high, low) = features.into_parts();
-    let operands = Operands {
-        high: Operand::from(high),
-        low: Operand::from(low),
-        h2h: Operand::from(kernels.h2h),
-        h2l: Operand::from(kernels.h2l),
-        l2h: Operand::from(kernels.l2h),
-        l2l: Operand::from(kernels.l2l),
-        bias_high: Operand::from(kernels.bias_high),
-        bias_low: Operand::from(kernels.bias_low),
-    };
-    let Outputs { high, low } = <Dispatch as OctBackend>::octconv2d(operands, geometry);
-    let [high, low] = [high, low].map(|group| group.get().map(Tensor::from_dispatch));
+    let from_high = [kernels.h2h, kernels.h2l, None, None];
+    let from_low = [kernels.l2h, kernels.l2l, None, None];
+    let none = || [const { None }; LEVELS];
+    let biases = [kernels.bias_high, kernels.bias_low, None, None];
+    let inputs = [high, low, None, None];
+    let kernels = [from_high, from_low, none(), none()];
+    let [high, low, ..] = convolve(inputs, kernels, biases, geometry);
     OctFeatures::try_new(high, low, size).unwrap_or_else(|e| panic!("{e}"))
 }

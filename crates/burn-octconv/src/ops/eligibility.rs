@@ -138,7 +138,7 @@ pub(super) fn octconv2d(
 }
 
 /// The geometry of a layer in f32 that an engine computes.
-pub(super) fn geometry(
+pub(crate) fn geometry(
     plan: &Plan<2>,
     images: usize,
     size: [usize; 2],
@@ -148,6 +148,27 @@ pub(super) fn geometry(
         plan: conv.plan().clone(),
         images,
         size,
+        transposed: false,
+    })
+}
+
+/// The geometry of a transposed layer in f32 that an engine computes.
+pub(crate) fn transposed(
+    plan: &Plan<2>,
+    images: usize,
+    size: [usize; 2],
+) -> Result<Geometry, Refusal> {
+    let conv = OctConv::new(plan.clone(), images, size)?;
+    if !conv.transposes() {
+        return Err(Refusal::Layer(
+            "a transposed layer that is depthwise or strided, or has no path to a group",
+        ));
+    }
+    Ok(Geometry {
+        plan: conv.plan().clone(),
+        images,
+        size,
+        transposed: true,
     })
 }
 

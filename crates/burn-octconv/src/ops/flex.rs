@@ -10,11 +10,11 @@ pub(crate) use tensor::{contiguous, flex_tensor};
 use burn::backend::{Autodiff, Flex, autodiff::checkpoint::strategy::CheckpointStrategy};
 
 use super::backend::{
-    Geometry, MaxPool, NormOperands, NormOptions, Normalized, OctBackend, Operands, Outputs,
+    Geometry, Levels, MaxPool, NormOperands, NormOptions, Normalized, OctBackend, Operands,
 };
 
 impl OctBackend for Flex {
-    fn octconv2d(operands: Operands<Self>, geometry: Geometry) -> Outputs<Self> {
+    fn octconv2d(operands: Operands<Self>, geometry: Geometry) -> Levels<Self> {
         conv::octconv2d(operands, geometry)
     }
 
@@ -35,7 +35,7 @@ impl OctBackend for Flex {
 }
 
 impl<C: CheckpointStrategy> OctBackend for Autodiff<Flex, C> {
-    fn octconv2d(operands: Operands<Self>, geometry: Geometry) -> Outputs<Self> {
+    fn octconv2d(operands: Operands<Self>, geometry: Geometry) -> Levels<Self> {
         conv::tracked_octconv2d(operands, geometry)
     }
 

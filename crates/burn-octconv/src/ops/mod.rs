@@ -6,7 +6,7 @@
 //! form in which graph capture sees the layer. [`without_engine`] asks for it by hand.
 
 #[cfg(feature = "flex")]
-mod backend;
+pub(crate) mod backend;
 #[cfg(feature = "capture")]
 mod capture;
 pub mod composed;

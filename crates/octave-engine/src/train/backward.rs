@@ -7,9 +7,9 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use super::forward::wanted;
 use super::intake::{Intake, intake};
 use super::weight_grad::{Reading, WeightGrad};
-use super::forward::wanted;
 use super::{
     Gradients, HALVINGS, LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided,
 };
@@ -226,10 +226,7 @@ impl Pass<'_> {
     }
 
     /// The output gradients to bring in, in the forms that the paths read.
-    fn intake_outputs<'b>(
-        &self,
-        maps: &'b mut [[BlockedMap; HALVINGS]; LEVELS],
-    ) -> Vec<Intake<'b>>
+    fn intake_outputs<'b>(&self, maps: &'b mut [[BlockedMap; HALVINGS]; LEVELS]) -> Vec<Intake<'b>>
     where
         Self: 'b,
     {

@@ -1,9 +1,7 @@
 //! Forward pass of an octave convolution.
 
 use super::intake::{Intake, intake};
-use super::{
-    HALVINGS, LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided,
-};
+use super::{HALVINGS, LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided};
 use crate::conv::{Coarse, Kernel, Output, Product, Source, panel_width, run};
 use crate::isa::Isa;
 use crate::map::BlockedMap;
@@ -86,11 +84,12 @@ impl OctConv {
     /// Packs the kernels of the paths that are added to a level.
     fn pack(&self, isa: Isa, operands: &Operands<'_>, to: usize, ws: &mut Workspace) {
         let plan = self.plan();
-        let (channels, width) = (
-            plan.output[to],
-            panel_width(plan.output[to], plan.groups),
-        );
-        for (up, packed) in ws.packed[to].iter_mut().enumerate().take(self.deepest(to) + 1) {
+        let (channels, width) = (plan.output[to], panel_width(plan.output[to], plan.groups));
+        for (up, packed) in ws.packed[to]
+            .iter_mut()
+            .enumerate()
+            .take(self.deepest(to) + 1)
+        {
             let paths = self.paths(|path| (path.to, path.up) == (to, up));
             let kernel = |(i, path): (usize, &octave_plan::Path)| {
                 self.kernel(operands.kernels[i], plan.input[path.from], false)

@@ -99,7 +99,12 @@ impl Prepared {
         debug_assert!(block < self.blocks);
         let last = self.maps.iter().rposition(Option::is_some);
         let mut finer: Option<Rows<*mut f32>> = None;
-        for (map, spare) in self.maps.iter().zip(scratch).take(last.map_or(0, |l| l + 1)) {
+        for (map, spare) in self
+            .maps
+            .iter()
+            .zip(scratch)
+            .take(last.map_or(0, |l| l + 1))
+        {
             let size = match finer {
                 None => [h, w],
                 Some(_) => [h.div_ceil(2), w.div_ceil(2)],

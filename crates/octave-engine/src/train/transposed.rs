@@ -3,18 +3,24 @@
 //! What it computes is what a convolution computes of the gradient of its input, and what goes back
 //! through it is a convolution. So there is nothing new to compute here.
 
+use octave_plan::Path;
+
 use super::backward::{Pass, bias_grad, pooled};
 use super::{Gradients, LEVELS, OctConv, Operands, Workspace};
 use crate::isa::Isa;
 
 impl OctConv {
     /// Whether [`transpose`](Self::transpose) computes the adjoint of this layer: it is not depthwise,
-    /// has stride 1 or pools, and every level of its input is read by a path.
+    /// has stride 1 or pools, and a path leads from every level of its input and to every one of its
+    /// output.
     pub fn transposes(&self) -> bool {
         let plan = self.plan();
-        let read = |level: usize| plan.paths.iter().any(|path| path.from == level);
-        let mut levels = (0..plan.input.len()).filter(|&level| plan.input[level] > 0);
-        !plan.is_depthwise() && self.stride() == 1 && levels.all(read)
+        let all = |channels: &[usize], end: fn(&Path) -> usize| {
+            let mut levels = (0..channels.len()).filter(|&level| channels[level] > 0);
+            levels.all(|level| plan.paths.iter().any(|path| end(path) == level))
+        };
+        let ends = all(&plan.input, |path| path.from) && all(&plan.output, |path| path.to);
+        !plan.is_depthwise() && self.stride() == 1 && ends
     }
 
     /// Computes the adjoint of the layer: from maps of its outputs, the `inputs` of the operands, to

@@ -37,7 +37,6 @@ impl Case<2> {
             groups: 1,
         }
     }
-
 }
 
 impl<const L: usize> Case<L> {

@@ -99,7 +99,11 @@ fn check<const L: usize>(c: &Case<L>, seed: u64) -> Result<(), String> {
         let mut x = data.x.each_ref().map(nan);
         conv.transpose(isa, &operands, present(&mut x), &mut ws);
         let mut y = data.dy.each_ref().map(nan);
-        let mut dw: Vec<_> = operands.kernels.iter().map(|w| vec![f32::NAN; w.len()]).collect();
+        let mut dw: Vec<_> = operands
+            .kernels
+            .iter()
+            .map(|w| vec![f32::NAN; w.len()])
+            .collect();
         let mut db = biases.each_ref().map(nan);
         let results = by_level(data.x.iter().map(|x| (!x.is_empty()).then_some(&x[..])));
         let to = Gradients {
