@@ -7,10 +7,8 @@ mod nd;
 mod nd_case;
 mod support;
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorCreationOptions};
-use burn_octconv::{
-    MapTensor, MultiOctConv2dConfig, OctConvTranspose2dConfig, OctMaps, Scale, ops,
-};
+use burn::tensor::{DType, Device, Tensor, TensorCreationOptions};
+use burn_octconv::{MapTensor, OctMaps, Scale, ops};
 use nd::Array;
 use nd_case::{Case, Layers, Line, Plane, Volume, compare_conv, compare_transpose, tensor};
 use support::case::Errors;
@@ -109,39 +107,6 @@ fn the_composed_form_on_flex_equals_the_reference() {
     let options = TensorCreationOptions::from(&device);
     let run = || sweeps("flex, composed", &Device::flex(), &options, 400, SINGLE);
     ops::without_engine(run);
-}
-
-/// It sums in another order than Burn, which shows in the last bits.
-#[test]
-fn the_engine_has_four_frequencies_and_transposed_layers() {
-    fn differs<const D: usize, const R: usize>(
-        run: impl Fn() -> OctMaps<D, R> + Send + Sync,
-        levels: usize,
-    ) {
-        let (engine, composed) = (run().into_groups(), ops::without_engine(&run).into_groups());
-        let groups = engine.into_iter().zip(composed);
-        let differ = groups.filter(|(engine, composed)| {
-            let data = |x: &Option<Tensor<R>>| x.as_ref().map(|x| x.to_data());
-            data(engine) != data(composed)
-        });
-        assert_eq!(differ.count(), levels);
-    }
-    let device = Device::flex();
-    let wave = |dims: [usize; 4]| {
-        let values = Tensor::<1, Int>::arange(0..dims.iter().product::<usize>() as i64, &device);
-        values.float().sin().reshape(dims)
-    };
-    for (shares, levels) in [(vec![0.5, 0.5], 2), (vec![0.25; 4], 4)] {
-        let config = MultiOctConv2dConfig::new([96, 96], [3, 3]);
-        let conv = config.with_shares(shares.clone()).init(&device);
-        let x = OctMaps::split(wave([2, 96, 16, 24]), &shares, [true; 2]).expect("shares");
-        differs(|| conv.forward(x.clone()), levels);
-        let config = OctConvTranspose2dConfig::new([96, 96], [3, 3]).with_shares(shares);
-        for scale in [Scale::Adjoint, Scale::Mean] {
-            let transpose = config.clone().with_scale(scale).init(&device);
-            differs(|| transpose.forward(x.clone()), levels);
-        }
-    }
 }
 
 #[cfg(feature = "ndarray")]

@@ -336,3 +336,6 @@ fn time_first<const R: usize>() -> [usize; R] {
     axes.swap(1, 2);
     axes
 }
+
+#[cfg(test)]
+mod tests;
