@@ -8,8 +8,9 @@
 use std::ops::Range;
 
 use super::intake::{Intake, intake};
+use super::operands::{Gradients, LEVELS, Operands, images_of};
 use super::weight_grad::{Reading, WeightGrad};
-use super::{Gradients, LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided};
+use super::{OctConv, Workspace, depthwise, strided};
 use crate::BLOCK;
 use crate::conv::{Coarse, Kernel, Output, Product, Source, panel_width, run_with};
 use crate::isa::Isa;
