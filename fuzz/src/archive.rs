@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use zip::result::ZipResult;
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
-use crate::{Target, paths, weights};
+use crate::{paths, target::Target, weights};
 
 /// The pickle in the archive of a small network, whose checksum would hide it from changes of the
 /// file.

@@ -1,6 +1,6 @@
 //! Texts as octave convolutions.
 
-use crate::{Target, paths};
+use crate::{paths, target::Target};
 
 // With the reference in f64, which is of the crate's tests.
 #[path = "../../crates/burn-octconv/tests/support/mod.rs"]

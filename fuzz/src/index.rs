@@ -7,7 +7,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use burn_image_folder::{DataError, ImageFolder, ImageList, ListConfig, SplitConfig};
 
-use crate::{Target, check_message, paths};
+use crate::{
+    paths,
+    target::{Target, check_message},
+};
 
 /// The lines of an index after its first, which has their checksum. `@` stands for the folder.
 pub const TARGET: Target = Target {

@@ -7,7 +7,10 @@ use burn_image_folder::{
     DataError, EvalTransform, ImageDataset, ImageList, TrainTransform, Transform, decode_rgb_bytes,
 };
 
-use crate::{Target, check_message, paths};
+use crate::{
+    paths,
+    target::{Target, check_message},
+};
 
 /// A file's content as a picture, whole and as the crops that training and validation want of it.
 pub const TARGET: Target = Target {

@@ -5,7 +5,10 @@ use std::fs;
 use burn::tensor::Device;
 use burn_image_train::Classifier;
 
-use crate::{Target, check_message, paths};
+use crate::{
+    paths,
+    target::{Target, check_message},
+};
 
 // The network that the command trains, which is no library.
 #[allow(dead_code, reason = "a part of the command is used")]

@@ -6,7 +6,10 @@ use std::path::Path;
 use burn_image_folder::prepare::{ImageNet, Labels, PrepareError, Prepared, cifar, imagenet};
 use tar::{Builder, Header};
 
-use crate::{Target, check_message, paths};
+use crate::{
+    paths,
+    target::{Target, check_message},
+};
 
 /// A file as each of those that image folders are made of.
 pub const TARGET: Target = Target {

@@ -16,7 +16,10 @@ use burn_image_train::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Target, check_message, paths};
+use crate::{
+    paths,
+    target::{Target, check_message},
+};
 
 /// The `state.json` of a checkpoint: the run is refused, or goes on to its end.
 pub const TARGET: Target = Target {

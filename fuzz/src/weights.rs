@@ -10,7 +10,10 @@ use burn_octresnet::{
     weights::Checkpoint,
 };
 
-use crate::{Target, check_message, paths};
+use crate::{
+    paths,
+    target::{Target, check_message},
+};
 
 /// A file of weights: an archive or an old pickle of PyTorch, safetensors, or burnpack.
 pub const TARGET: Target = Target {

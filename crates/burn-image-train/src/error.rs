@@ -140,7 +140,7 @@ pub enum TrainError {
         /// Why not.
         message: String,
     },
-    /// A file of weights that are no numbers.
+    /// A file with weights that are NaN or infinite.
     #[error(
         "the weights `{}` are NaN or infinite: {}; --allow-nan uses them as they are",
         .path.display(),

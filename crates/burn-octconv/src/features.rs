@@ -5,15 +5,18 @@ use alloc::{
 
 use burn::tensor::{Device, Tensor};
 
+#[cfg(feature = "flex")]
+use crate::blocked::Blocked;
 use crate::{
     FeatureError,
     ops::{
-        norm::{self, Activation},
-        resample,
+        activation::{self, Activation},
+        resample::{self, half},
     },
 };
+
 #[cfg(feature = "flex")]
-use crate::{blocked::Blocked, ops::eligibility};
+mod layout;
 
 /// A multi-frequency feature map: a *high* group at full resolution, a *low* group one octave
 /// below, or both.
@@ -49,11 +52,6 @@ enum Groups {
     /// In the layout of an engine.
     #[cfg(feature = "flex")]
     Blocked(Blocked),
-}
-
-/// The size one octave below `size`: `⌈size / 2⌉` per axis.
-pub(crate) fn half(size: [usize; 2]) -> [usize; 2] {
-    size.map(|s| s.div_ceil(2))
 }
 
 impl OctFeatures {
@@ -99,51 +97,6 @@ impl OctFeatures {
     fn plain(groups: [Option<Tensor<4>>; 2], size: [usize; 2]) -> Self {
         let groups = Groups::Plain(groups);
         Self { groups, size }
-    }
-
-    #[cfg(feature = "flex")]
-    pub(crate) fn from_blocked(map: Blocked, size: [usize; 2]) -> Self {
-        let groups = Groups::Blocked(map);
-        Self { groups, size }
-    }
-
-    /// Whether the map is in the layout of an engine.
-    #[cfg(feature = "flex")]
-    pub(crate) fn is_blocked(&self) -> bool {
-        matches!(self.groups, Groups::Blocked(_))
-    }
-
-    /// Images.
-    #[cfg(feature = "flex")]
-    pub(crate) fn images(&self) -> usize {
-        self.shapes()
-            .into_iter()
-            .flatten()
-            .next()
-            .map_or(0, |[images, ..]| images)
-    }
-
-    /// The map in the layout of an engine, if it has that.
-    ///
-    /// # Errors
-    ///
-    /// Itself, if it does not.
-    #[cfg(feature = "flex")]
-    #[expect(clippy::result_large_err, reason = "the map is given back")]
-    pub(crate) fn into_blocked(self) -> Result<Blocked, Self> {
-        match self.groups {
-            Groups::Blocked(map) => Ok(map),
-            groups => Err(Self { groups, ..self }),
-        }
-    }
-
-    /// The map in the layout of an engine, brought there if it is plain.
-    #[cfg(feature = "flex")]
-    pub(crate) fn blocked(self) -> Blocked {
-        match self.groups {
-            Groups::Plain(groups) => Blocked::bring_in(groups, self.size),
-            Groups::Blocked(map) => map,
-        }
     }
 
     /// A plain full-resolution tensor: a feature map with no low group.
@@ -330,33 +283,6 @@ impl OctFeatures {
             .unwrap_or_else(|e| panic!("{e}"))
     }
 
-    /// Whether one of two maps is in the layout of an engine, and the other can be brought there.
-    #[cfg(feature = "flex")]
-    fn meets_blocked(&self, other: &Self) -> bool {
-        (self.is_blocked() || other.is_blocked())
-            && eligibility::joins(self)
-            && eligibility::joins(other)
-    }
-
-    /// The channels of two maps side by side in the layout of an engine.
-    ///
-    /// # Errors
-    ///
-    /// Both, if none is in that layout, they do not fit each other, or a block of channels would
-    /// hold some of both.
-    #[cfg(feature = "flex")]
-    #[expect(clippy::result_large_err, reason = "the maps are given back")]
-    pub(crate) fn beside(self, other: Self) -> Result<Self, [Self; 2]> {
-        let same = (self.images(), self.size) == (other.images(), other.size);
-        if !same || !self.meets_blocked(&other) {
-            return Err([self, other]);
-        }
-        let size = self.size;
-        let maps = self.blocked().beside(other.blocked());
-        let maps = maps.map_err(|maps| maps.map(|map| Self::from_blocked(map, size)));
-        maps.map(|map| Self::from_blocked(map, size))
-    }
-
     /// Its layout in words, such as `high [8, 32, 56, 56] + low [8, 32, 28, 28]`.
     pub fn describe(&self) -> String {
         match self.shapes() {
@@ -380,7 +306,7 @@ impl OctFeatures {
         match self.groups {
             #[cfg(feature = "flex")]
             Groups::Blocked(map) => Self::from_blocked(map.activate(activation), self.size),
-            groups => Self { groups, ..self }.map(|x| norm::activate(activation, x)),
+            groups => Self { groups, ..self }.map(|x| activation::activate(activation, x)),
         }
     }
 }

@@ -155,7 +155,7 @@
 //! kept it above the vanilla network at less than half the arithmetic. Start with 0.25 for
 //! accuracy or 0.5 for speed. Use 0 on maps of a few pixels, as the published networks do in their
 //! last stage: half of seven pixels leaves nothing for a 3×3 kernel to see. [`OctConv2dConfig::cost`]
-//! tells what a layer costs before it is built.
+//! says what a layer costs before you build it.
 //!
 //! # Limits
 //!
@@ -163,8 +163,9 @@
 //! - With many groups, small α are impossible: 32 groups do not divide 1/8 of 128 channels.
 //! - Saved multiply–adds are not automatically saved seconds. On Flex this project's engine
 //!   computes layers in f32 with the paper's choices. Everything else (other backends, other types,
-//!   the ablations) is composed from Burn's primitive operations, which pay for pooling, upsampling and summing in memory traffic; on small
-//!   maps that can cost more than the arithmetic it saves. Measure on your device.
+//!   the ablations) is composed from Burn's primitive operations, which pay for pooling, upsampling
+//!   and summing in memory traffic; on small maps that can cost more than the arithmetic it saves.
+//!   Measure on your device.
 //! - The engine has up to four frequencies over two axes, and computes [`OctConv1d`], [`OctConv3d`],
 //!   [`MultiOctConv2d`] and the transposed layers over one and two axes where they can be seen so.
 //! - [`OctFeatures`] is checked where it is made, by a [`FeatureError`] that names both shapes.
@@ -186,8 +187,6 @@ mod cost;
 mod error;
 mod features;
 mod layers;
-#[cfg(feature = "flex")]
-mod lowered;
 mod nd;
 pub mod ops;
 mod split;

@@ -335,7 +335,7 @@ fn what_cannot_have_three_frequencies_says_so() {
         config.validate().map_err(|error| error.to_string())
     };
     for (shares, part) in [
-        ("half", "shares 'half' are no numbers"),
+        ("half", "shares 'half' are not numbers"),
         ("0.5,0.5;0.5,0.5", "those of 2 stages"),
         ("0.2,0.2,0.2,0.1,0.1,0.1,0.1", "give 1 to 6 of them"),
         ("0.5,0.25", "their sum must be 1"),

@@ -131,9 +131,9 @@ fn training(c: &mut Criterion) {
         let (high, low) = (numbers(full), numbers(full / 4));
         let kernel = numbers(half * half * k * k);
         let operands = Operands {
-            inputs: [Some(&high), Some(&low)],
+            inputs: [Some(&high), Some(&low), None, None],
             kernels: vec![&kernel; 4],
-            biases: [None; 2],
+            biases: [None; 4],
         };
         let mut workspace = Workspace::default();
         let (mut y_high, mut y_low) = (high.clone(), low.clone());
@@ -142,7 +142,7 @@ fn training(c: &mut Criterion) {
         group.throughput(Throughput::Elements(macs));
         group.bench_function(format!("forward/{name}"), |bencher| {
             bencher.iter(|| {
-                let outputs = [Some(&mut y_high[..]), Some(&mut y_low[..])];
+                let outputs = [Some(&mut y_high[..]), Some(&mut y_low[..]), None, None];
                 conv.forward(isa, &operands, outputs, &mut workspace);
             });
         });
@@ -152,11 +152,11 @@ fn training(c: &mut Criterion) {
         group.bench_function(format!("backward/{name}"), |bencher| {
             bencher.iter(|| {
                 let to = Gradients {
-                    inputs: [Some(&mut dx_high), Some(&mut dx_low)],
+                    inputs: [Some(&mut dx_high), Some(&mut dx_low), None, None],
                     kernels: gradients.iter_mut().map(|g| Some(&mut g[..])).collect(),
-                    biases: [None, None],
+                    biases: [const { None }; 4],
                 };
-                let outputs = [Some(&y_high[..]), Some(&y_low[..])];
+                let outputs = [Some(&y_high[..]), Some(&y_low[..]), None, None];
                 conv.backward(isa, &operands, outputs, to, &mut workspace);
             });
         });

@@ -3,9 +3,11 @@
 //!
 //! Usage: train_step [threads] [batch] [repeats]
 
+use std::array;
+
 use octave_engine::Isa;
 use octave_engine::train::norm::{Forward, Norm, ParameterGradients, Residual, Statistics};
-use octave_engine::train::{Gradients, OctConv, Operands, Workspace};
+use octave_engine::train::{Gradients, LEVELS, OctConv, Operands, Workspace};
 use octave_plan::{Exchange, Layer, Padding, Plan};
 
 struct Row {
@@ -124,8 +126,8 @@ fn main() {
                         .collect()
                 };
                 let floats = |dims: [usize; 3]| batch * dims.into_iter().product::<usize>();
-                let x = [0, 1].map(|level| buffer(floats(c.input(level))));
-                let mut y = [0, 1].map(|level| buffer(floats(c.output(level))));
+                let x = array::from_fn::<_, LEVELS, _>(|level| buffer(floats(c.input(level))));
+                let mut y = array::from_fn::<_, LEVELS, _>(|level| buffer(floats(c.output(level))));
                 let dy = y.clone();
                 let mut dx = x.clone();
                 let paths = c.plan().paths.iter();
@@ -136,7 +138,7 @@ fn main() {
                 let operands = Operands {
                     inputs: x.each_ref().map(|x| some(x)),
                     kernels: kernels.iter().map(Vec::as_slice).collect(),
-                    biases: [None; 2],
+                    biases: [None; LEVELS],
                 };
                 let (mut tf, mut tb) = (vec![], vec![]);
                 for r in 0..=repeats {
@@ -144,11 +146,14 @@ fn main() {
                     c.forward(isa, &operands, y.each_mut().map(|y| some_mut(y)), &mut ws);
                     let f = now() - start;
                     let start = now();
-                    let [high, low] = dx.each_mut().map(|dx| some_mut(dx));
+                    let mut inputs = dx.each_mut().map(|dx| some_mut(dx));
+                    if layer.stem {
+                        inputs[0] = None;
+                    }
                     let to = Gradients {
-                        inputs: [high.filter(|_| !layer.stem), low],
+                        inputs,
                         kernels: dw.iter_mut().map(|dw| some_mut(dw)).collect(),
-                        biases: [None, None],
+                        biases: [const { None }; LEVELS],
                     };
                     c.backward(isa, &operands, dy.each_ref().map(|dy| some(dy)), to, &mut ws);
                     if r > 0 {

@@ -49,7 +49,7 @@ pub(crate) struct Cli {
 /// The network.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// Network of the family; `octresnet list` tells them apart
+    /// Network of the family; `octresnet list` shows them all
     #[arg(long, value_name = "NAME", value_parser = arch())]
     pub(crate) arch: Option<Arch>,
     /// Share of low-frequency channels, 0 to 1, or three for the first three stages: 0.5,0.25,0.25
@@ -59,7 +59,7 @@ pub(crate) struct ModelArgs {
     pub(crate) alpha: Option<Alpha>,
     /// Shares of channels at the resolutions 1, 1/2, 1/4 and so on, in place of --alpha: 0.5,0.25,0.25
     ///
-    /// Those of the first three stages apart are separated by semicolons: 0.5,0.25,0.25;0.5,0.5;1.
+    /// Give three, separated by semicolons, for the first three stages: 0.5,0.25,0.25;0.5,0.5;1.
     /// MobileNets and DenseNets have two frequencies only.
     #[arg(long, value_name = "SHARES", conflicts_with = "alpha", value_parser = Alpha::parse_shares)]
     pub(crate) shares: Option<Alpha>,
@@ -68,8 +68,7 @@ pub(crate) struct ModelArgs {
     pub(crate) stride: Option<Stride>,
     /// First layers: imagenet (for 224 pixels) or small (for 32 to 64)
     ///
-    /// Another --arch than the recipe's comes with the stem that it was designed with, unless this
-    /// is given.
+    /// The default is the recipe's, or with another --arch the one that network was designed with.
     #[arg(long, value_name = "STEM", value_parser = stem)]
     pub(crate) stem: Option<Stem>,
     /// Factor on all channel counts

@@ -6,6 +6,7 @@ mod inspect;
 mod logging;
 mod memory;
 mod network;
+mod output;
 mod panics;
 mod pictures;
 mod recipes;

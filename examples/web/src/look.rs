@@ -1,19 +1,24 @@
 //! What a network sees in a picture.
 
 use burn::tensor::{Device, Tensor, activation::softmax};
-use burn_image_folder::{decode_rgb_bytes, high_part, low_part};
+use burn_image_folder::{EvalTransform, Normalize, decode_rgb_bytes, high_part, low_part};
 use burn_octresnet::model::OctResNet;
 use image::{Rgb, RgbImage};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::wasm_bindgen;
-
-use crate::trained::Data;
 
 /// Blocks of the network whose maps are shown.
 const BLOCKS: usize = 2;
 
 /// Maps of a group that are shown: there may be hundreds of channels.
 const MOST_MAPS: usize = 12;
+
+/// What of a run's recipe says how its network is shown a picture.
+#[derive(Deserialize)]
+pub(crate) struct Data {
+    pub(crate) val: EvalTransform,
+    pub(crate) normalize: Normalize,
+}
 
 /// What was seen in a picture.
 #[wasm_bindgen]

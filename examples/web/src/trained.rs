@@ -4,24 +4,21 @@ use burn::{
     store::{BurnpackStore, ModuleSnapshot, ModuleStore, bridge},
     tensor::{Bytes, DType, Device},
 };
-use burn_image_folder::{EvalTransform, Normalize};
 use burn_octresnet::model::{Alpha, OctResNet, OctResNetConfig};
 use serde::Deserialize;
 use wasm_bindgen::{JsError, prelude::wasm_bindgen};
 
-use crate::{Network, Seen, look, refused};
+use crate::{
+    Network, Seen,
+    look::{self, Data},
+    refused,
+};
 
 /// What of a run's recipe says how to show its network a picture.
 #[derive(Deserialize)]
 struct Recipe {
     model: OctResNetConfig,
     data: Data,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Data {
-    pub(crate) val: EvalTransform,
-    pub(crate) normalize: Normalize,
 }
 
 /// A trained network that looks at pictures.

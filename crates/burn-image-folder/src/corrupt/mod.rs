@@ -4,9 +4,12 @@ mod blur;
 mod frequency;
 mod jpeg;
 mod noise;
+mod planes;
 
 use std::fmt;
 use std::str::FromStr;
+
+use planes::planes;
 
 use crate::error::{DataError, check, one_line};
 use crate::{Purpose, random_stream};
@@ -88,25 +91,6 @@ fn share_of(field: &'static str, share: &f64) -> Result<(), DataError> {
         (field, share),
         "a share of the highest frequency, 0 to 1",
     )
-}
-
-/// Gives every plane of an image, as floats, to `change`, and rounds what comes back.
-fn planes(pixels: &mut [u8], size: usize, change: impl Fn(&mut [f32])) {
-    let mut values = vec![0.0; size * size];
-    for plane in pixels.chunks_exact_mut(size * size) {
-        for (value, pixel) in values.iter_mut().zip(plane.iter()) {
-            *value = f32::from(*pixel);
-        }
-        change(&mut values);
-        for (pixel, value) in plane.iter_mut().zip(&values) {
-            *pixel = rounded(*value);
-        }
-    }
-}
-
-/// The nearest value of a pixel.
-fn rounded(value: f32) -> u8 {
-    value.round().clamp(0.0, 255.0) as u8
 }
 
 impl fmt::Display for Corruption {

@@ -1,7 +1,7 @@
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
-use super::rounded;
+use super::planes::rounded;
 
 /// Adds Gaussian noise of a standard deviation, where pixels go from 0 to 1, to each value.
 pub(super) fn add(pixels: &mut [u8], deviation: f64, stream: &mut impl Rng) {

@@ -7,7 +7,7 @@ use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, JpegError, PixelFormat
 use memchr::memchr;
 
 use super::exif;
-use super::{Picture, Region, check_pixels};
+use super::picture::{Picture, Region, check_pixels};
 use crate::error::{DecodeError, one_line};
 
 /// Most scans of a file: usual encoders make ten, and each is a walk over the whole picture.

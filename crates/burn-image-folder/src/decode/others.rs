@@ -9,7 +9,8 @@ use tiff::decoder::Decoder;
 use tiff::tags::Tag;
 
 use super::exif::{self, Directory};
-use super::{Picture, check_pixels, palette, png, webp};
+use super::picture::{Picture, check_pixels};
+use super::{palette, png, webp};
 use crate::error::DecodeError;
 
 /// What a decoder may ask for before the size of the picture is known, in bytes.

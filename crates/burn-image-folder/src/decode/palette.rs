@@ -7,7 +7,7 @@ use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult};
 
 use super::exif::Directory;
-use super::{Picture, check_pixels};
+use super::picture::{Picture, check_pixels};
 use crate::error::{DecodeError, one_line};
 
 const PHOTOMETRIC: u16 = 262;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::archive::{for_each_file, open};
-use super::labels::Classes;
+use super::labels::{Classes, is_synset};
 use super::part::{Part, PartReport, Split};
 use super::{PrepareError, Prepared};
 
@@ -143,11 +143,4 @@ fn check_any(archive: &Path, part: &Part) -> Result<(), PrepareError> {
         }),
         _ => Ok(()),
     }
-}
-
-/// Whether a name is WordNet's of a class: `n` and eight digits.
-pub(super) fn is_synset(name: &str) -> bool {
-    name.len() == 9
-        && name.starts_with('n')
-        && name[1..].bytes().all(|digit| digit.is_ascii_digit())
 }

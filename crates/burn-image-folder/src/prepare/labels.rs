@@ -7,7 +7,6 @@ use std::path::Path;
 
 use super::PrepareError;
 use super::archive::{GZIP, for_each_file, is_plain, open};
-use super::imagenet::is_synset;
 use super::mat;
 
 /// What the development kit may unpack to, and the longest list, in bytes: they have 5 million and a
@@ -20,6 +19,13 @@ const GROUND_TRUTH: &str = "ILSVRC2012_validation_ground_truth.txt";
 const META: &str = "meta.mat";
 /// How the names of the images begin.
 const IMAGE: &str = "ILSVRC2012_val_";
+
+/// Whether a name is WordNet's of a class: `n` and eight digits.
+pub(super) fn is_synset(name: &str) -> bool {
+    name.len() == 9
+        && name.starts_with('n')
+        && name[1..].bytes().all(|digit| digit.is_ascii_digit())
+}
 
 /// The class of each image, by the image's number.
 pub(super) struct Classes(HashMap<u32, String>);

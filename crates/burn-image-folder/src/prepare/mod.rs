@@ -24,11 +24,4 @@ pub use cifar::{Labels, cifar};
 pub use error::PrepareError;
 pub use files::{pictures, plain_files};
 pub use imagenet::{ImageNet, imagenet};
-pub use part::{PartReport, Split};
-
-/// What a data set came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prepared {
-    /// Its parts, in the order they were made.
-    pub parts: Vec<PartReport>,
-}
+pub use part::{PartReport, Prepared, Split};

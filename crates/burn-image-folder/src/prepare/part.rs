@@ -36,6 +36,13 @@ impl fmt::Display for Split {
     }
 }
 
+/// What a data set came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// Its parts, in the order they were made.
+    pub parts: Vec<PartReport>,
+}
+
 /// What a part came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartReport {

@@ -14,7 +14,7 @@ use super::{
 use crate::history::{EpochRow, History};
 
 /// How many runs can be told apart: each colour without and with marks.
-pub(super) const MOST: usize = 2 * COLOURS.len();
+const MOST: usize = 2 * COLOURS.len();
 
 const WIDTH: u32 = 820;
 const PANEL: u32 = 240;
@@ -47,7 +47,10 @@ impl CurvesPicture {
     /// can be told apart.
     pub fn new(runs: Vec<Curve>) -> Result<Self, PlotError> {
         if runs.len() > MOST {
-            return Err(PlotError::TooMany(runs.len()));
+            return Err(PlotError::TooMany {
+                runs: runs.len(),
+                max: MOST,
+            });
         }
         match runs.iter().find(|run| run.history.rows().is_empty()) {
             Some(run) => Err(PlotError::Empty(run.name.clone())),

@@ -8,53 +8,17 @@
 mod canvas;
 mod confusion;
 mod curves;
+mod error;
 mod images;
 mod maps;
 
 pub use confusion::ConfusionPicture;
 pub use curves::{Curve, CurvesPicture};
+pub use error::PlotError;
 pub use images::ImagesPicture;
 pub use maps::{MapGroup, Maps, MapsPicture};
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
-
-/// Why there is no picture.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlotError {
-    /// A file name that says neither SVG nor PNG.
-    #[error("`{}` is no picture's name: let it end in .svg or .png", .path.display())]
-    Format {
-        /// The path given.
-        path: PathBuf,
-    },
-    /// Feature maps as vectors.
-    #[error("`{}` cannot be drawn as SVG: let it end in .png", .path.display())]
-    OnlyPng {
-        /// The path given.
-        path: PathBuf,
-    },
-    /// More curves than can be told apart.
-    #[error("{0} runs are too many for one picture: give {max} at most", max = curves::MOST)]
-    TooMany(usize),
-    /// A run without an epoch.
-    #[error("the run `{0}` has no epoch to draw: train it for one at least")]
-    Empty(String),
-    /// The system refused to write.
-    #[error("cannot write `{}`: {reason}", .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        reason: io::Error,
-    },
-    /// Plotters could not draw.
-    #[error("cannot draw: {0}")]
-    Draw(String),
-}
+use std::path::Path;
 
 /// Something that can be saved as a picture.
 pub trait Save {

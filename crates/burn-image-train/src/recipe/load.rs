@@ -1,26 +1,38 @@
 use std::{fs, path::Path};
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::Recipe;
 use crate::{classifier::Classifier, error::TrainError, text::printable};
 
-pub(super) fn load<C: Classifier>(path: &Path) -> Result<Recipe<C>, TrainError> {
-    let text = fs::read_to_string(path).map_err(TrainError::io("read the recipe", path))?;
-    from_text(&text, path)
-}
+impl<C: Classifier> Recipe<C> {
+    /// Reads a recipe.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Recipe`] with the file, the place and the reason, and
+    /// [`TrainError::Setting`] for a value out of its range.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, TrainError> {
+        let path = path.as_ref();
+        let text = fs::read_to_string(path).map_err(TrainError::io("read the recipe", path))?;
+        Self::from_json(&text, path)
+    }
 
-/// Reads a recipe's text; `path` is what errors call it.
-pub(super) fn from_text<C: Classifier>(text: &str, path: &Path) -> Result<Recipe<C>, TrainError> {
-    let checked = parse(text).and_then(|recipe: Recipe<C>| {
-        let valid = recipe.validate().map_err(|error| error.to_string());
-        valid.map(|()| recipe)
-    });
-    checked.map_err(|message| TrainError::Recipe {
-        path: path.to_path_buf(),
-        message: printable(&message),
-    })
+    /// Reads a recipe that is no file of its own; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), but for those of reading a file.
+    pub fn from_json(text: &str, name: impl AsRef<Path>) -> Result<Self, TrainError> {
+        let checked = parse(text).and_then(|recipe: Self| {
+            let valid = recipe.validate().map_err(|error| error.to_string());
+            valid.map(|()| recipe)
+        });
+        checked.map_err(|message| TrainError::Recipe {
+            path: name.as_ref().to_path_buf(),
+            message: printable(&message),
+        })
+    }
 }
 
 /// Reads the text twice: as a recipe for errors that know their line, and as plain JSON to lay it
@@ -62,32 +74,6 @@ fn overlay(base: &mut Value, over: Value) {
         }
         (base, over) => *base = over,
     }
-}
-
-/// The first value that differs: its name and both values.
-pub(super) fn difference<T: Serialize>(one: &T, other: &T) -> Option<(String, String, String)> {
-    let one = serde_json::to_value(one).ok()?;
-    let other = serde_json::to_value(other).ok()?;
-    differing(&one, &other, String::new())
-}
-
-fn differing(one: &Value, other: &Value, place: String) -> Option<(String, String, String)> {
-    if one == other {
-        return None;
-    }
-    if let (Value::Object(one), Value::Object(other)) = (one, other) {
-        for name in one.keys().chain(other.keys()) {
-            let place = match place.as_str() {
-                "" => name.clone(),
-                place => format!("{place}.{name}"),
-            };
-            let [one, other] = [one, other].map(|map| map.get(name).unwrap_or(&Value::Null));
-            if let Some(found) = differing(one, other, place) {
-                return Some(found);
-            }
-        }
-    }
-    Some((place, one.to_string(), other.to_string()))
 }
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
 //! Everything that decides what a run computes, as one JSON file.
 
 mod data;
+mod difference;
 mod format;
 mod load;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use burn::config::Config;
 use burn_image_folder::OnUnreadable;
@@ -106,25 +104,6 @@ pub enum OnNan {
 }
 
 impl<C: Classifier> Recipe<C> {
-    /// Reads a recipe.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Recipe`] with the file, the place and the reason, and
-    /// [`TrainError::Setting`] for a value out of its range.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, TrainError> {
-        load::load(path.as_ref())
-    }
-
-    /// Reads a recipe that is no file of its own; `name` is what errors call it.
-    ///
-    /// # Errors
-    ///
-    /// As [`load`](Self::load), but for those of reading a file.
-    pub fn from_json(text: &str, name: impl AsRef<Path>) -> Result<Self, TrainError> {
-        load::from_text(text, name.as_ref())
-    }
-
     /// The recipe as JSON, complete and in lines.
     pub fn to_json(&self) -> String {
         // A recipe holds nothing that JSON lacks: validation refuses NaN and infinity.
@@ -269,7 +248,7 @@ impl<C: Classifier> Recipe<C> {
             },
             ..recipe.clone()
         };
-        load::difference(&comparable(self), &comparable(other))
+        difference::difference(&comparable(self), &comparable(other))
     }
 }
 

@@ -219,7 +219,7 @@ impl ModuleVisitor for Sum<'_> {
             Strategy::Ddp => {
                 let shape = first.shape();
                 let others = parts.zip(&self.devices).map(|(part, device)| {
-                    // A device that had no images takes part nevertheless.
+                    // A device that had no images still takes part.
                     let device = (*device).clone().without_autodiff();
                     part.unwrap_or_else(|| Tensor::zeros(shape.clone(), &device))
                 });

@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use octave_engine::{Isa, from_nchw, pool::average_pool2, to_nchw};
 
 use super::memory::Lent;
-use crate::ops::flex::{contiguous, flex_tensor};
+use crate::ops::flex::tensor::{contiguous, flex_tensor};
 
 /// The groups of a feature map by level.
 pub(super) type Maps = Arc<[Option<Map>; 2]>;

@@ -12,6 +12,8 @@
 //! memory than if each were computed when it is called.
 
 mod graph;
+mod layer;
+mod lowered;
 mod map;
 mod memory;
 mod packed;
@@ -30,18 +32,17 @@ use octave_plan::Plan;
 
 pub(crate) use self::work::Blocked;
 use self::{
-    packed::Layer,
+    layer::Layer,
     work::{Conv, First, Inner, Operation, Shape, Work},
 };
-use crate::{OctFeatures, conv::Statistics, features::half, ops::OctKernels};
+use crate::ops::{kernels::OctKernels, resample::half, statistics::Statistics};
 
 /// Operations that are noted one behind the other, at most: the chain is walked, and dropped, link
 /// by link.
 const LONGEST: usize = 256;
 
 /// Notes the convolution of a feature map that an engine computes.
-pub(crate) fn octconv2d(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) -> Blocked {
-    let input = features.blocked();
+pub(crate) fn octconv2d(input: Blocked, kernels: OctKernels, plan: &Plan<2>) -> Blocked {
     let shape = Shape {
         channels: [0, 1].map(|level| plan.output[level]),
         size: plan.output_size(input.0.shape.size),
@@ -52,14 +53,15 @@ pub(crate) fn octconv2d(features: OctFeatures, kernels: OctKernels, plan: &Plan<
 }
 
 /// Notes the convolution of images, which have so few channels that they are read as they are.
-pub(crate) fn first(features: OctFeatures, kernels: OctKernels, plan: &Plan<2>) -> Blocked {
+pub(crate) fn first(images: Tensor<4>, kernels: OctKernels, plan: &Plan<2>) -> Blocked {
+    let [count, _, height, width] = images.dims();
     let shape = Shape {
-        device: features.device(),
-        images: features.images(),
+        device: images.device(),
+        images: count,
         channels: [0, 1].map(|level| plan.output[level]),
-        size: plan.output_size(features.size()),
+        size: plan.output_size([height, width]),
     };
-    let first = First::new(features.into_high(), Layer::new(plan, kernels));
+    let first = First::new(images, Layer::new(plan, kernels));
     Blocked::noted(shape, Operation::First(Box::new(first)))
 }
 

@@ -6,46 +6,10 @@ use std::{
 };
 
 use burn::tensor::{Bytes, Tensor};
-use octave_engine::conv::{DepthwiseWeights, StemWeights};
-use octave_plan::{Path, Plan, Refusal};
+use octave_engine::conv::{DepthwiseWeights, PackedWeights, StemWeights};
+use octave_plan::{Plan, Refusal};
 
-use crate::{
-    conv::Statistics,
-    lowered::{self, Group, ScaleShift, Sum, add_terms, scale_shift},
-    ops::{OctKernels, flex::flex_tensor},
-};
-
-/// The norms of both groups, by level.
-pub(super) type Norm = Box<[Option<Statistics>; 2]>;
-
-/// A convolution and the norm behind it.
-pub(super) struct Layer {
-    pub(super) plan: Plan<2>,
-    pub(super) kernels: OctKernels,
-    pub(super) norm: Option<Norm>,
-}
-
-impl Layer {
-    pub(super) fn new(plan: &Plan<2>, kernels: OctKernels) -> Self {
-        Self {
-            plan: plan.clone(),
-            kernels,
-            norm: None,
-        }
-    }
-
-    /// Where its packed kernels are kept.
-    pub(super) fn packed(&self) -> &PackedKernels {
-        &self.kernels.packed
-    }
-
-    /// The padding at the top and at the left.
-    pub(super) fn padding(&self) -> [usize; 2] {
-        let padding = self.plan.fused_padding();
-        // Whether the engine has kernels for the layer was asked when the work was noted.
-        padding.unwrap_or_else(|e| panic!("the engine cannot compute {e}"))
-    }
-}
+use crate::ops::flex::tensor::flex_tensor;
 
 /// What a product reads.
 pub(super) struct Reading {
@@ -57,90 +21,27 @@ pub(super) struct Reading {
     pub(super) padding: [usize; 2],
 }
 
+/// An output group, packed, and the maps that it reads in the order of the kernels.
+pub(super) struct Sum {
+    pub(super) weights: PackedWeights,
+    pub(super) sources: Vec<Reading>,
+    /// What is summed at half the resolution.
+    pub(super) coarse: Option<(PackedWeights, Vec<Reading>)>,
+}
+
 /// The output groups of a layer, by level.
 pub(super) enum Packed {
-    Sums(Box<[Option<Sum<Reading>>; 2]>),
+    Sums(Box<[Option<Sum>; 2]>),
     Depthwise([Option<DepthwiseWeights>; 2]),
     First([Option<StemWeights>; 2]),
 }
 
-impl Packed {
-    /// Packs layers that are summed, each followed by its norm; `first` if it is one that reads
-    /// images.
-    fn new(layers: &[&Layer], first: bool) -> Result<Self, Refusal> {
-        match layers {
-            [layer] if first => layer.by_path(lowered::first).map(Self::First),
-            [layer] if layer.plan.is_depthwise() => {
-                layer.by_path(lowered::depthwise).map(Self::Depthwise)
-            }
-            _ => sums(layers),
-        }
-    }
-}
-
-impl Layer {
-    fn scale_shift(&self, level: usize) -> Result<Option<ScaleShift>, Refusal> {
-        let norm = self.norm.as_ref().and_then(|norm| norm[level].as_ref());
-        norm.map(scale_shift).transpose()
-    }
-
-    /// Packs a layer in which each output group has one path.
-    fn by_path<W>(
-        &self,
-        pack: impl Fn(&Plan<2>, &OctKernels, &Path, Option<&ScaleShift>) -> Result<W, Refusal>,
-    ) -> Result<[Option<W>; 2], Refusal> {
-        let mut levels = [None, None];
-        for path in &self.plan.paths {
-            let affine = self.scale_shift(path.to)?;
-            let weights = pack(&self.plan, &self.kernels, path, affine.as_ref())?;
-            levels[path.to] = Some(weights);
-        }
-        Ok(levels)
-    }
-
-    /// What the layer, the one of this `number`, sums into each output group.
-    fn groups(&self, number: usize) -> Result<[Group<Reading>; 2], Refusal> {
-        let padding = self.plan.fused_padding()?;
-        let mut groups = [Group::default(), Group::default()];
-        add_terms(&self.plan, &self.kernels, &mut groups, |path| {
-            Ok(Reading {
-                layer: number,
-                level: path.from,
-                halvings: path.pool + path.down,
-                stride: path.stride,
-                padding,
-            })
-        })?;
-        for (level, group) in groups.iter_mut().enumerate() {
-            if let Some(affine) = self.scale_shift(level)? {
-                group.scale(&affine);
-            }
-        }
-        Ok(groups)
-    }
-}
-
-fn sums(layers: &[&Layer]) -> Result<Packed, Refusal> {
-    let mut sums = layers[0].groups(0)?;
-    for (number, layer) in layers.iter().enumerate().skip(1) {
-        for (sum, group) in sums.iter_mut().zip(layer.groups(number)?) {
-            sum.extend(group);
-        }
-    }
-    let plan = &layers[0].plan;
-    let mut levels = [None, None];
-    for (level, group) in sums.into_iter().enumerate() {
-        levels[level] = (plan.output[level] > 0).then(|| group.pack(plan.groups));
-    }
-    Ok(Packed::Sums(Box::new(levels)))
-}
-
 /// The memory of a tensor. It cannot become another's, nor be written to, as long as this lives:
 /// Flex writes in place only where nothing else, not even this, refers to the memory.
-struct Identity(Weak<Bytes>);
+pub(super) struct Identity(Weak<Bytes>);
 
 impl Identity {
-    fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+    pub(super) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
         let tensor = flex_tensor(tensor.clone())?;
         let whole = tensor.as_slice::<f32>()?.len() == tensor.storage::<f32>().len();
         whole.then(|| Self(Arc::downgrade(&tensor.data_arc())))
@@ -160,43 +61,21 @@ struct Entry {
 
 /// What kernels were packed from.
 #[derive(PartialEq)]
-struct Origin {
-    first: bool,
-    layers: Vec<LayerOrigin>,
+pub(super) struct Origin {
+    /// Whether the layer is one that reads images.
+    pub(super) first: bool,
+    pub(super) layers: Vec<LayerOrigin>,
 }
 
 #[derive(PartialEq)]
-struct LayerOrigin {
-    plan: Plan<2>,
+pub(super) struct LayerOrigin {
+    pub(super) plan: Plan<2>,
     /// Of all tensors that are there. Their number tells a layer with a norm from one without.
-    tensors: Vec<Option<Identity>>,
-    epsilons: Vec<f64>,
-}
-
-impl LayerOrigin {
-    fn new(layer: &Layer) -> Self {
-        let kernels = &layer.kernels;
-        let weights = [&kernels.h2h, &kernels.h2l, &kernels.l2h, &kernels.l2l];
-        let biases = [&kernels.bias_high, &kernels.bias_low];
-        let weights = weights.into_iter().flatten().map(Identity::new);
-        let biases = biases.into_iter().flatten().map(Identity::new);
-        let norms = || layer.norm.iter().flat_map(|norm| norm.iter().flatten());
-        let states = norms().flat_map(|norm| &norm.tensors).map(Identity::new);
-        Self {
-            plan: layer.plan.clone(),
-            tensors: weights.chain(biases).chain(states).collect(),
-            epsilons: norms().map(|norm| norm.epsilon).collect(),
-        }
-    }
+    pub(super) tensors: Vec<Option<Identity>>,
+    pub(super) epsilons: Vec<f64>,
 }
 
 impl Origin {
-    fn new(layers: &[&Layer], first: bool) -> Self {
-        let layers = layers.iter().map(|layer| LayerOrigin::new(layer));
-        let layers = layers.collect();
-        Self { first, layers }
-    }
-
     /// Whether it can be told from others.
     fn is_known(&self) -> bool {
         let mut tensors = self.layers.iter().flat_map(|layer| &layer.tensors);
@@ -239,15 +118,18 @@ impl PackedKernels {
             .clone()
     }
 
-    /// The packed kernels of layers that are summed, of which this place is the first's: those that
-    /// are kept, if they were made of the same tensors.
-    pub(super) fn of(&self, layers: &[&Layer], first: bool) -> Result<Arc<Packed>, Refusal> {
-        let origin = Origin::new(layers, first);
+    /// What is kept, if it was packed from the same tensors; else what `pack` makes, which it
+    /// then keeps.
+    pub(super) fn of(
+        &self,
+        origin: Origin,
+        pack: impl FnOnce() -> Result<Packed, Refusal>,
+    ) -> Result<Arc<Packed>, Refusal> {
         let same = |entry: &Arc<Entry>| origin.is_known() && entry.origin == origin;
         if let Some(entry) = self.get().filter(same) {
             return Ok(entry.packed.clone());
         }
-        let packed = Arc::new(Packed::new(layers, first)?);
+        let packed = Arc::new(pack()?);
         let entry = Arc::new(Entry {
             origin,
             packed: packed.clone(),

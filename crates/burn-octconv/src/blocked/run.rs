@@ -15,15 +15,14 @@ use octave_engine::{
 use octave_plan::Refusal;
 
 use super::{
+    layer::{self, Norm},
+    lowered::{scale_shift, values},
     map::{Map, Maps, Needs},
     memory::Lent,
-    packed::{Norm, Packed, Reading},
+    packed::{Packed, Reading, Sum},
     work::{Blocked, Conv, First, Operation, Work},
 };
-use crate::{
-    lowered::{Sum, scale_shift, values},
-    ops::flex::{contiguous, flex_tensor},
-};
+use crate::ops::flex::tensor::{contiguous, flex_tensor};
 
 /// A result, and where it goes.
 struct Target {
@@ -118,7 +117,7 @@ impl Work {
 
     fn convolve(&self, convs: &[Conv], targets: &mut Targets) {
         let layers: Vec<_> = convs.iter().map(|conv| &conv.layer).collect();
-        let packed = known(layers[0].packed().of(&layers, false));
+        let packed = known(layer::packed(&layers, false));
         let inputs: Vec<_> = convs.iter().map(|conv| conv.input.maps()).collect();
         match &*packed {
             Packed::Sums(sums) => self.sums(&inputs, sums, targets),
@@ -127,7 +126,7 @@ impl Work {
         }
     }
 
-    fn sums(&self, inputs: &[Maps], sums: &[Option<Sum<Reading>>; 2], targets: &mut Targets) {
+    fn sums(&self, inputs: &[Maps], sums: &[Option<Sum>; 2], targets: &mut Targets) {
         let reads: Vec<_> = (0..2)
             .filter_map(|l| Some(Reads::new(self, inputs, sums[l].as_ref()?, l)))
             .collect();
@@ -254,7 +253,7 @@ fn unchanged(channels: usize) -> AffineWeights {
 
 impl First {
     fn run(&self, activation: Activation, targets: &mut Targets) {
-        let packed = known(self.layer.packed().of(&[&self.layer], true));
+        let packed = known(layer::packed(&[&self.layer], true));
         let Packed::First(weights) = &*packed else {
             unreachable!("kernels that read maps")
         };
@@ -298,14 +297,14 @@ fn input(maps: &Maps, level: usize, halvings: usize, pad: usize) -> Arc<Lent> {
 
 /// The maps that a product reads, held while it is computed.
 struct Reads<'a> {
-    sum: &'a Sum<Reading>,
+    sum: &'a Sum,
     fine: Vec<Arc<Lent>>,
     coarse: Vec<Arc<Lent>>,
     residual: Option<Arc<Lent>>,
 }
 
 impl<'a> Reads<'a> {
-    fn new(work: &Work, inputs: &[Maps], sum: &'a Sum<Reading>, level: usize) -> Self {
+    fn new(work: &Work, inputs: &[Maps], sum: &'a Sum, level: usize) -> Self {
         let read = |reading: &Reading| {
             let pad = reading.padding.into_iter().max().unwrap_or(0);
             input(&inputs[reading.layer], reading.level, reading.halvings, pad)

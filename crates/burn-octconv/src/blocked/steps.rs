@@ -9,7 +9,7 @@ use octave_engine::apart;
 use octave_plan::{Path, Plan};
 
 use super::{
-    packed::Layer,
+    layer::Layer,
     work::{Conv, First, Operation, Work},
 };
 

@@ -17,10 +17,10 @@ use octave_engine::conv::Activation;
 use octave_plan::Path;
 
 use super::{
+    layer::{Layer, Norm},
     map::{Maps, Needs},
-    packed::{Layer, Norm},
 };
-use crate::{features::half, ops::resample};
+use crate::ops::resample::{self, half};
 
 /// A feature map in the engine's layout, computed or noted. Clones share it.
 #[derive(Clone)]

@@ -3,15 +3,13 @@ use alloc::format;
 use burn::{
     config::Config,
     nn::{Initializer, PaddingConfig2d},
-    tensor::Device,
 };
 
 use octave_plan::{Downsample, Exchange, Layer, Padding, Plan, Upsample};
 
-use super::OctConv2d;
 use crate::{ChannelSplit, OctConvError};
 
-/// Configuration of an [`OctConv2d`], in the manner of Burn's
+/// Configuration of an [`OctConv2d`](crate::OctConv2d), in the manner of Burn's
 /// [`Conv2dConfig`](burn::nn::conv::Conv2dConfig).
 ///
 /// ```
@@ -94,24 +92,6 @@ impl OctConv2dConfig {
     /// The first [`OctConvError`] found.
     pub fn validate(&self) -> Result<(), OctConvError> {
         self.plan().map(drop)
-    }
-
-    /// Builds the layer.
-    ///
-    /// # Panics
-    ///
-    /// If the configuration is invalid; [`OctConv2dConfig::try_init`] returns the error instead.
-    pub fn init(&self, device: &Device) -> OctConv2d {
-        self.try_init(device).unwrap_or_else(|e| panic!("{e}"))
-    }
-
-    /// Builds the layer.
-    ///
-    /// # Errors
-    ///
-    /// The first [`OctConvError`] found in the configuration.
-    pub fn try_init(&self, device: &Device) -> Result<OctConv2d, OctConvError> {
-        Ok(OctConv2d::from_plan(self, self.plan()?, device))
     }
 
     /// The paths of the layer: what everything that computes, counts or shows it reads.

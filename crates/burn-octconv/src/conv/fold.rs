@@ -15,7 +15,7 @@ use burn::{
 };
 
 use super::OctConv2d;
-use crate::{Downsample, OctBatchNorm};
+use crate::{Downsample, OctBatchNorm, ops::statistics::Statistics};
 
 /// A kernel `[channels_out, channels_in / groups, …]`.
 type Kernel<const R: usize> = Param<Tensor<R>>;
@@ -27,37 +27,15 @@ pub(crate) struct Affine {
     pub(crate) shift: Tensor<1>,
 }
 
-/// The parameters and the running statistics of a norm, `[channels]` each, as they are at the moment.
-#[derive(Debug, Clone)]
-pub(crate) struct Statistics {
-    /// γ, β, μ and σ².
-    pub(crate) tensors: [Tensor<1>; 4],
-    pub(crate) epsilon: f64,
-}
-
-impl Statistics {
-    pub(crate) fn new(norm: &BatchNorm) -> Self {
-        let [mean, variance] =
-            [&norm.running_mean, &norm.running_var].map(|state| state.value_sync());
-        Self {
-            tensors: [norm.gamma.val(), norm.beta.val(), mean, variance],
-            epsilon: norm.epsilon,
-        }
-    }
-
-    pub(crate) fn affine(&self) -> Affine {
-        let device = self.tensors[0].device();
-        let fixed = |x: &Tensor<1>| wide(x.clone().detach().to_device(&device));
-        let [gamma, beta, mean, variance] = self.tensors.each_ref().map(fixed);
-        let scale = gamma / (variance + self.epsilon).sqrt();
-        let shift = beta - mean * scale.clone();
-        Affine { scale, shift }
-    }
-}
-
 impl Affine {
     pub(crate) fn new(norm: &BatchNorm) -> Self {
-        Statistics::new(norm).affine()
+        let Statistics { tensors, epsilon } = Statistics::new(norm);
+        let device = tensors[0].device();
+        let fixed = |x: Tensor<1>| wide(x.detach().to_device(&device));
+        let [gamma, beta, mean, variance] = tensors.map(fixed);
+        let scale = gamma / (variance + epsilon).sqrt();
+        let shift = beta - mean * scale.clone();
+        Self { scale, shift }
     }
 
     /// The kernel of a convolution followed by the norm.

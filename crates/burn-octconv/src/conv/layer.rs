@@ -10,8 +10,8 @@ use super::OctConv2dConfig;
 #[cfg(feature = "flex")]
 use crate::ops::PackedKernels;
 use crate::{
-    ChannelSplit, FeatureError, OctFeatures,
-    ops::{self, OctKernels},
+    ChannelSplit, FeatureError, OctConvError, OctFeatures,
+    ops::{self, kernels::OctKernels},
 };
 
 /// Octave convolution over a multi-frequency feature map.
@@ -51,8 +51,28 @@ pub struct OctConv2d {
     pub packed: PackedKernels,
 }
 
+impl OctConv2dConfig {
+    /// Builds the layer.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is invalid; [`OctConv2dConfig::try_init`] returns the error instead.
+    pub fn init(&self, device: &Device) -> OctConv2d {
+        self.try_init(device).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// The first [`OctConvError`] found in the configuration.
+    pub fn try_init(&self, device: &Device) -> Result<OctConv2d, OctConvError> {
+        Ok(OctConv2d::from_plan(self, self.plan()?, device))
+    }
+}
+
 impl OctConv2d {
-    pub(super) fn from_plan(config: &OctConv2dConfig, plan: Plan<2>, device: &Device) -> Self {
+    fn from_plan(config: &OctConv2dConfig, plan: Plan<2>, device: &Device) -> Self {
         let [channels_in, channels_out] = config.channels;
         let [height, width] = config.kernel_size;
         let fan = |channels: usize| Some(channels / config.groups * height * width);

@@ -5,8 +5,6 @@ mod layer;
 
 pub use config::OctConv2dConfig;
 pub(crate) use config::check_initializer;
-#[cfg(feature = "flex")]
-pub(crate) use fold::Statistics;
 pub use fold::fold_batch_norm;
 pub(crate) use fold::{Affine, wide};
 pub use layer::OctConv2d;

@@ -6,7 +6,10 @@ use burn::{
     tensor::{Tensor, module::adaptive_avg_pool2d},
 };
 
-use crate::{OctFeatures, features::half, ops::resample};
+use crate::{
+    OctFeatures,
+    ops::resample::{self, half},
+};
 
 impl OctFeatures {
     /// 2×2 average pooling with stride 2 of both groups; border windows average only the pixels

@@ -17,6 +17,7 @@ use crate::{
         self, OctKernels,
         backend::{self, ByLevel},
         eligibility,
+        engine::readable,
     },
 };
 
@@ -103,14 +104,11 @@ fn all_single<const D: usize, const R: usize>(
     biases: &[Option<Tensor<1>>],
 ) -> bool {
     let maps = input.clone().into_groups();
-    maps.iter()
-        .flatten()
-        .all(|x| eligibility::tensor(x).is_ok())
-        && kernels.iter().all(|w| eligibility::tensor(w).is_ok())
-        && biases
-            .iter()
-            .flatten()
-            .all(|b| eligibility::tensor(b).is_ok())
+    let mut maps = maps.iter().flatten();
+    let mut biases = biases.iter().flatten();
+    maps.all(|x| readable(x).is_ok())
+        && kernels.iter().all(|w| readable(w).is_ok())
+        && biases.all(|b| readable(b).is_ok())
 }
 
 /// What there is of each level.

@@ -21,7 +21,7 @@ const MOST: usize = 16;
 ///
 /// # Errors
 ///
-/// A [`SharesError`] if the shares are no numbers in `[0, 1]` whose sum is 1, or too many.
+/// A [`SharesError`] if the shares are not numbers in `[0, 1]` whose sum is 1, or too many.
 pub fn split_channels(channels: usize, shares: &[f64]) -> Result<Vec<usize>, SharesError> {
     named_split(channels, shares, "shares")
 }

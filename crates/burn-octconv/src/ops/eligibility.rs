@@ -2,7 +2,7 @@
 
 use burn::{
     nn::{BatchNorm, PaddingConfig2d, conv::Conv2d, pool::MaxPool2d},
-    tensor::{DType, Tensor},
+    tensor::Tensor,
 };
 use octave_engine::train::{OctConv, norm::Pool};
 use octave_plan::{Exchange, Layer, Padding, Plan, Refusal};
@@ -10,27 +10,9 @@ use octave_plan::{Exchange, Layer, Padding, Plan, Refusal};
 use super::{
     OctKernels,
     backend::{Geometry, MaxPool},
-    engine::engine_of,
+    engine::{readable, untracked},
 };
 use crate::OctFeatures;
-
-/// Whether an engine reads this tensor.
-pub(crate) fn tensor<const D: usize>(x: &Tensor<D>) -> Result<(), Refusal> {
-    engine_of(&x.device())?;
-    match x.dtype() {
-        DType::F32 => Ok(()),
-        _ => Err(Refusal::Precision),
-    }
-}
-
-/// Whether an engine reads this tensor, and nothing goes back through it.
-pub(crate) fn untracked<const D: usize>(x: &Tensor<D>) -> Result<(), Refusal> {
-    tensor(x)?;
-    match x.device().is_autodiff() {
-        true => Err(Refusal::Tracked),
-        false => Ok(()),
-    }
-}
 
 /// How an engine computes a layer whose result can stay in the engine's layout.
 pub(super) enum Blocked {
@@ -49,7 +31,7 @@ pub(super) fn blocked(
     kernels: &OctKernels,
     plan: &Plan<2>,
 ) -> Result<Blocked, Refusal> {
-    untracked_features(features)?;
+    features.untracked()?;
     parameters(kernels, untracked, untracked)?;
     let (images, size) = (features.images(), features.size());
     let few = !features.is_blocked() && features.channels().iter().sum::<usize>() < FEW;
@@ -72,23 +54,6 @@ pub(super) fn blocked(
     Ok(Blocked::Images)
 }
 
-/// Whether a feature map is in the engine's layout, or can be brought there.
-pub(crate) fn joins(features: &OctFeatures) -> bool {
-    untracked_features(features).is_ok()
-}
-
-fn untracked_features(features: &OctFeatures) -> Result<(), Refusal> {
-    let device = features.device();
-    engine_of(&device)?;
-    if device.is_autodiff() {
-        return Err(Refusal::Tracked);
-    }
-    match features.is_blocked() {
-        true => Ok(()),
-        false => plain(features),
-    }
-}
-
 /// Whether an engine computes a depthwise layer, whose groups are shared out among the frequencies.
 fn depthwise(plan: &Plan<2>, images: usize, size: [usize; 2]) -> Result<(), Refusal> {
     depthwise_padding(plan)?;
@@ -109,11 +74,6 @@ pub(crate) fn depthwise_padding(plan: &Plan<2>) -> Result<[usize; 2], Refusal> {
     Err(Refusal::Misaligned { padding })
 }
 
-fn plain(features: &OctFeatures) -> Result<(), Refusal> {
-    let groups = [features.high(), features.low()];
-    groups.into_iter().flatten().try_for_each(tensor)
-}
-
 /// Whether all kernels and biases are what is asked of them.
 fn parameters(
     kernels: &OctKernels,
@@ -132,8 +92,8 @@ pub(super) fn octconv2d(
     kernels: &OctKernels,
     plan: &Plan<2>,
 ) -> Result<Geometry, Refusal> {
-    plain(features)?;
-    parameters(kernels, tensor, tensor)?;
+    features.readable()?;
+    parameters(kernels, readable, readable)?;
     geometry(plan, features.images(), features.size())
 }
 
@@ -211,13 +171,13 @@ pub(super) fn norm(
         return Err(Refusal::Empty);
     }
     for parameter in [norm.gamma.val(), norm.beta.val()] {
-        tensor(&parameter)?;
+        readable(&parameter)?;
         if parameter.dims() != [channels] {
             return Err(Refusal::Shape);
         }
     }
     for map in [Some(x), residual].into_iter().flatten() {
-        tensor(map)?;
+        readable(map)?;
         if map.dims() != x.dims() {
             return Err(Refusal::Shape);
         }

@@ -6,6 +6,8 @@
 //! decides for nothing else because that thread runs nothing else: the engine's `apart` sees to that.
 
 use burn::tensor::Device;
+#[cfg(feature = "flex")]
+use burn::tensor::{DType, Tensor};
 use octave_plan::Refusal;
 
 #[cfg(feature = "flex")]
@@ -96,7 +98,7 @@ pub fn choose_instruction_set(name: &str) -> Result<(), InstructionSetError> {
 }
 
 /// Why layers on `device` are not computed by an engine when this thread calls them.
-pub(super) fn engine_of(device: &Device) -> Result<(), Refusal> {
+pub(crate) fn engine_of(device: &Device) -> Result<(), Refusal> {
     #[cfg(feature = "flex")]
     {
         use burn::backend::DispatchDevice;
@@ -110,11 +112,31 @@ pub(super) fn engine_of(device: &Device) -> Result<(), Refusal> {
     Err(Refusal::Backend)
 }
 
+/// Whether an engine reads this tensor.
+#[cfg(feature = "flex")]
+pub(crate) fn readable<const D: usize>(x: &Tensor<D>) -> Result<(), Refusal> {
+    engine_of(&x.device())?;
+    match x.dtype() {
+        DType::F32 => Ok(()),
+        _ => Err(Refusal::Precision),
+    }
+}
+
+/// Whether an engine reads this tensor, and nothing goes back through it.
+#[cfg(feature = "flex")]
+pub(crate) fn untracked<const D: usize>(x: &Tensor<D>) -> Result<(), Refusal> {
+    readable(x)?;
+    match x.device().is_autodiff() {
+        true => Err(Refusal::Tracked),
+        false => Ok(()),
+    }
+}
+
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
     use crate::{OctConv2d, OctConv2dConfig};
-    use burn::tensor::{Int, Tensor, TensorData, module::conv2d, ops::ConvOptions};
+    use burn::tensor::{Int, TensorData, module::conv2d, ops::ConvOptions};
 
     /// A vanilla layer, large enough that another order of summation shows in the last bits.
     fn layer(device: &Device) -> OctConv2d {

@@ -3,9 +3,7 @@
 mod conv;
 mod norm;
 mod pooled;
-mod tensor;
-
-pub(crate) use tensor::{contiguous, flex_tensor};
+pub(crate) mod tensor;
 
 use burn::backend::{Autodiff, Flex, autodiff::checkpoint::strategy::CheckpointStrategy};
 

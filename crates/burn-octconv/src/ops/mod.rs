@@ -5,6 +5,7 @@
 //! primitive operations; it is also the reference that every engine is tested against, and the
 //! form in which graph capture sees the layer. [`without_engine`] asks for it by hand.
 
+pub(crate) mod activation;
 #[cfg(feature = "flex")]
 pub(crate) mod backend;
 #[cfg(feature = "capture")]
@@ -12,21 +13,21 @@ mod capture;
 pub mod composed;
 #[cfg(feature = "flex")]
 pub(crate) mod eligibility;
-mod engine;
+pub(crate) mod engine;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
+pub(crate) mod kernels;
 pub mod norm;
 pub mod resample;
+pub(crate) mod statistics;
 
 #[cfg(feature = "flex")]
 pub use engine::{choose_instruction_set, instruction_set};
 pub use engine::{uses_engine, without_engine};
+pub use kernels::OctKernels;
 
-use burn::{
-    nn::conv::Conv2d,
-    tensor::{Device, Tensor},
-};
-use octave_plan::{Path, Plan, Refusal};
+use burn::{nn::conv::Conv2d, tensor::Device};
+use octave_plan::{Plan, Refusal};
 
 use crate::OctFeatures;
 #[cfg(feature = "flex")]
@@ -35,40 +36,6 @@ use crate::blocked;
 pub use crate::blocked::{PackedKernels, StepTime, timed};
 #[cfg(feature = "flex")]
 pub use octave_engine::peak_macs_per_second;
-
-/// The kernels and biases of one octave convolution. A path without a kernel does not exist.
-#[derive(Debug, Clone, Default)]
-pub struct OctKernels {
-    /// H→H, `[channels_high_out, channels_high_in / groups, kernel_height, kernel_width]`.
-    pub h2h: Option<Tensor<4>>,
-    /// H→L, `[channels_low_out, channels_high_in / groups, kernel_height, kernel_width]`.
-    pub h2l: Option<Tensor<4>>,
-    /// L→H, `[channels_high_out, channels_low_in / groups, kernel_height, kernel_width]`.
-    pub l2h: Option<Tensor<4>>,
-    /// L→L, `[channels_low_out, channels_low_in / groups, kernel_height, kernel_width]`.
-    pub l2l: Option<Tensor<4>>,
-    /// Bias of the high output, `[channels_high_out]`.
-    pub bias_high: Option<Tensor<1>>,
-    /// Bias of the low output, `[channels_low_out]`.
-    pub bias_low: Option<Tensor<1>>,
-    /// Where an engine keeps them as it reads them, from call to call.
-    #[cfg(feature = "flex")]
-    pub packed: PackedKernels,
-}
-
-impl OctKernels {
-    /// The kernel of a path.
-    pub fn get(&self, path: &Path) -> Option<&Tensor<4>> {
-        let kernel = match (path.from, path.to) {
-            (0, 0) => &self.h2h,
-            (0, 1) => &self.h2l,
-            (1, 0) => &self.l2h,
-            (1, 1) => &self.l2l,
-            _ => return None,
-        };
-        kernel.as_ref()
-    }
-}
 
 /// Computes an octave convolution, as `plan` says: the sum of its paths into each output group.
 ///
@@ -104,8 +71,8 @@ fn by_engine(
         use eligibility::Blocked;
         let size = features.size();
         let map = match eligibility::blocked(&features, &kernels, plan) {
-            Ok(Blocked::Map) => blocked::octconv2d(features, kernels, plan),
-            Ok(Blocked::Images) => blocked::first(features, kernels, plan),
+            Ok(Blocked::Map) => blocked::octconv2d(features.blocked(), kernels, plan),
+            Ok(Blocked::Images) => blocked::first(features.into_high(), kernels, plan),
             Err(_) => {
                 return match eligibility::octconv2d(&features, &kernels, plan) {
                     Ok(geometry) => Ok(backend::octconv2d(features, kernels, geometry)),

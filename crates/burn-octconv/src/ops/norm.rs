@@ -2,32 +2,21 @@
 
 use burn::{
     nn::{BatchNorm, pool::MaxPool2d},
-    tensor::{DType, Tensor, activation::relu},
+    tensor::{DType, Tensor},
 };
-pub use octave_plan::Activation;
 
 #[cfg(feature = "flex")]
 use super::{
     backend::{NormOperands, NormOptions, Normalized, OctBackend},
     eligibility,
+    engine::untracked,
+    statistics::Statistics,
 };
-#[cfg(feature = "flex")]
-use crate::conv::Statistics;
 #[cfg(feature = "flex")]
 use burn::{backend::Dispatch, tensor::Device};
 
+pub use super::activation::{Activation, activate};
 use crate::OctFeatures;
-
-/// Applies an activation.
-pub fn activate(activation: Activation, x: Tensor<4>) -> Tensor<4> {
-    match activation {
-        Activation::Identity => x,
-        Activation::Relu => relu(x),
-        #[cfg(feature = "capture")]
-        Activation::Relu6 if super::capture::records(&x.device()) => super::capture::relu6(x),
-        Activation::Relu6 => x.clamp(0.0, 6.0),
-    }
-}
 
 /// Computes `activation(norm(x) + residual)`: what [`BatchNorm::forward`], a sum and an activation
 /// compute one after the other, running statistics included. In training on Flex it is one
@@ -69,7 +58,7 @@ pub(crate) fn noted(
     let norms = norms.map(|norm| norm.map(Statistics::new));
     let fits = |(norm, channels): (&Option<Statistics>, usize)| match norm {
         Some(Statistics { tensors, .. }) => {
-            let reads = |x: &Tensor<1>| eligibility::untracked(x).is_ok();
+            let reads = |x: &Tensor<1>| untracked(x).is_ok();
             tensors[0].dims() == [channels] && tensors.iter().all(reads)
         }
         None => channels == 0,

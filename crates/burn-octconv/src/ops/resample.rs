@@ -8,6 +8,11 @@ use burn::tensor::{
     ops::{AvgPoolOptions, InterpolateMode, InterpolateOptions, MaxPoolOptions},
 };
 
+/// The size one octave below `size`: `⌈size / 2⌉` per axis.
+pub(crate) fn half(size: [usize; 2]) -> [usize; 2] {
+    octave_plan::half_size(size, [true; 2])
+}
+
 /// 2×2 average pooling with stride 2. Windows at the border average only the pixels that exist.
 ///
 /// # Shapes

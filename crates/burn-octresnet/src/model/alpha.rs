@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Arch, ModelError, Shares};
+use super::Shares;
 
 /// The share of low-frequency channels, for the whole network or stage by stage, or the shares of more
 /// than two frequencies. The first octave layer always enters with 0 and the last stage always has 0,
@@ -58,37 +58,6 @@ impl Alpha {
         [a, b, c, Shares::PLAIN]
     }
 
-    /// The shares that each stage of a network of `stages` stages (three or four) leaves with.
-    pub(super) fn of_stages(self, arch: Arch, stages: usize) -> Result<[Shares; 4], ModelError> {
-        let mut shares = self.stages();
-        let uniform = shares[0] == shares[1] && shares[1] == shares[2];
-        let third = shares[2];
-        if stages == 3 && third.alpha() != Some(0.0) && (self.is_per_stage() || !uniform) {
-            let third = Self::of_shares([third; 3]);
-            let third = Box::new(third);
-            return Err(ModelError::LastStage { arch, third });
-        }
-        shares[stages - 1..].fill(Shares::PLAIN);
-        Ok(shares)
-    }
-
-    fn is_per_stage(self) -> bool {
-        matches!(self, Self::PerStage(_))
-    }
-
-    /// The α of each stage of a network whose blocks have no more than two frequencies.
-    pub(super) fn alphas(self, arch: Arch, stages: usize) -> Result<[f64; 4], ModelError> {
-        let shares = self.of_stages(arch, stages)?;
-        let more = |shares: &Shares| shares.alpha().is_none();
-        match shares.into_iter().find(more) {
-            Some(shares) => {
-                let shares = Box::new(shares);
-                Err(ModelError::Frequencies { arch, shares })
-            }
-            None => Ok(shares.map(|shares| shares.alpha().unwrap_or(0.0))),
-        }
-    }
-
     /// Whether there is no low frequency anywhere: the vanilla network.
     pub fn is_vanilla(self) -> bool {
         self.stages().iter().all(|s| s.alpha() == Some(0.0))
@@ -111,7 +80,7 @@ impl Alpha {
         };
         let stages: Option<Vec<Vec<f64>>> = text.split(';').map(numbers).collect();
         let stages = stages.ok_or_else(|| {
-            format!("shares '{text}' are no numbers separated by commas, such as 0.5,0.25,0.25")
+            format!("shares '{text}' are not numbers separated by commas, such as 0.5,0.25,0.25")
         })?;
         Self::of_written(match <[Vec<f64>; 3]>::try_from(stages) {
             Ok(stages) => StageShares::Three(stages),

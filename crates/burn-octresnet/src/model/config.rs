@@ -1,14 +1,10 @@
-use burn::{config::Config, tensor::Device};
+use burn::config::Config;
 use burn_octconv::Cost;
 use serde::{Deserialize, Serialize};
 
-use super::{Alpha, Arch, ModelError, OctResNet, Shares, Stem, Stride};
+use super::{Alpha, Arch, ModelError, Shares, Stem, Stride, error::MAX_WIDTH, layers::LayerCost};
 
-/// The widest that a network can be: four thousand times the kernels. Beyond, merely naming the parts
-/// takes gigabytes for the norms.
-pub(super) const MAX_WIDTH: f64 = 64.0;
-
-/// Configuration of an [`OctResNet`].
+/// Configuration of an [`OctResNet`](super::OctResNet).
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -49,15 +45,6 @@ impl Default for OctResNetConfig {
 }
 
 impl Config for OctResNetConfig {}
-
-/// What one layer of a network costs, per image.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerCost {
-    /// Where the layer stands in the network, such as `layer2.0.conv3`.
-    pub name: String,
-    /// Its cost. Norms add parameters but no multiply–adds, as the literature counts.
-    pub cost: Cost,
-}
 
 impl OctResNetConfig {
     /// The network with α = 0.5, the stem that the architecture was designed with, and width 1.
@@ -124,25 +111,6 @@ impl OctResNetConfig {
             zero_init_residual,
             ..self
         }
-    }
-
-    /// Builds the network with random weights.
-    ///
-    /// # Panics
-    ///
-    /// If the configuration is illegal; [`try_init`](Self::try_init) returns the error instead.
-    pub fn init(&self, device: &Device) -> OctResNet {
-        self.try_init(device).unwrap_or_else(|e| panic!("{e}"))
-    }
-
-    /// Builds the network with random weights.
-    ///
-    /// # Errors
-    ///
-    /// A [`ModelError`] that names the illegal value.
-    pub fn try_init(&self, device: &Device) -> Result<OctResNet, ModelError> {
-        self.validate()?;
-        Ok(self.blueprint()?.init(self.num_classes, device)?)
     }
 
     /// Checks the configuration without building the network.

@@ -1,6 +1,10 @@
 use burn_octconv::OctConvError;
 
-use super::{Alpha, Arch, Shares, Stem, Stride, config::MAX_WIDTH};
+use super::{Alpha, Arch, Shares, Stem, Stride};
+
+/// The widest that a network can be: four thousand times the kernels. Beyond, merely naming the parts
+/// takes gigabytes for the norms.
+pub(super) const MAX_WIDTH: f64 = 64.0;
 
 /// Why a network cannot be built. Every message is one line and names the offending value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -13,7 +13,16 @@ use burn_octconv::{
     },
 };
 
-use super::{Kind, LayerCost, Shares, conv::ConvSpec, features::OctaveMap};
+use super::{Kind, Shares, conv::ConvSpec, features::OctaveMap};
+
+/// What one layer of a network costs, per image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerCost {
+    /// Where the layer stands in the network, such as `layer2.0.conv3`.
+    pub name: String,
+    /// Its cost. Norms add parameters but no multiply–adds, as the literature counts.
+    pub cost: Cost,
+}
 
 /// A layer that has parameters, statistics or multiply–adds.
 #[derive(Debug, Clone)]

@@ -43,13 +43,13 @@ pub use block::{
     Projection, Residual, ResidualConfig, Separable, SeparableConfig, Shape, Shortcut, StrideAt,
     Transition, TransitionConfig,
 };
-pub use config::{LayerCost, OctResNetConfig};
+pub use config::OctResNetConfig;
 pub use conv::ConvSpec;
 pub(crate) use cut::Piece;
 pub use error::ModelError;
 pub use features::{Features, OctaveMap};
 pub use kind::Kind;
-pub use layers::ConvNorm;
+pub use layers::{ConvNorm, LayerCost};
 pub use network::OctResNet;
 pub use shares::Shares;
 pub use stem::Stem;

@@ -13,10 +13,10 @@ use burn_octconv::{
 };
 
 use super::{
-    Block, ConvNorm, Features, LayerCost, ModelError, Residual, Shares,
+    Block, ConvNorm, Features, ModelError, OctResNetConfig, Residual, Shares,
     conv::conv,
     family::{Blueprint, Tail},
-    layers::{Layer, Layers, fold_vanilla, normalize_vanilla},
+    layers::{Layer, LayerCost, Layers, fold_vanilla, normalize_vanilla},
     stem::{StemConfig, StemPool},
 };
 
@@ -28,7 +28,7 @@ use super::{
 /// The stem is vanilla, the first octave layer enters with α = 0, and the last stage has α = 0, so
 /// the classifier sees one full-resolution map. The blocks are those of the
 /// [`Arch`](super::Arch); what a network does not have is `None` or empty. Field names follow
-/// torchvision's ResNets. Built by [`OctResNetConfig`](super::OctResNetConfig).
+/// torchvision's ResNets. Built by [`OctResNetConfig`].
 #[derive(Module, Debug)]
 pub struct OctResNet {
     /// First convolution of the stem.
@@ -61,6 +61,27 @@ pub struct OctResNet {
     /// Whether the activation follows `conv1`; the blocks of a Wide ResNet bring their own.
     #[module(skip)]
     pub activates_conv1: bool,
+}
+
+impl OctResNetConfig {
+    /// Builds the network with random weights.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is illegal; [`try_init`](Self::try_init) returns the error instead.
+    pub fn init(&self, device: &Device) -> OctResNet {
+        self.try_init(device).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Builds the network with random weights.
+    ///
+    /// # Errors
+    ///
+    /// A [`ModelError`] that names the illegal value.
+    pub fn try_init(&self, device: &Device) -> Result<OctResNet, ModelError> {
+        self.validate()?;
+        Ok(self.blueprint()?.init(self.num_classes, device)?)
+    }
 }
 
 impl OctResNet {

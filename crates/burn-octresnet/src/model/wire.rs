@@ -2,7 +2,7 @@
 
 use burn_octconv::OctConvError;
 
-use super::{Shares, block::moves};
+use super::Shares;
 
 /// The channels of a vanilla map in the order in which an octave map has them.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +80,41 @@ impl Wire {
             groups: self.groups.iter().zip(&new.groups).map(join).collect(),
         }
     }
+}
+
+/// Channels that change their frequency.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Move {
+    pub(super) from: usize,
+    /// The first of them in their group.
+    pub(super) start: usize,
+    pub(super) count: usize,
+    pub(super) to: usize,
+}
+
+/// What has no room in its own frequency, from the highest to the highest with room.
+pub(super) fn moves(input: &[usize], output: &[usize]) -> Vec<Move> {
+    let of = |counts: &[usize], level: usize| counts.get(level).copied().unwrap_or(0);
+    let room = |level: usize| of(output, level).saturating_sub(of(input, level));
+    let mut rooms: Vec<usize> = (0..output.len()).map(room).collect();
+    let mut moves = Vec::new();
+    for (from, &count) in input.iter().enumerate() {
+        let mut start = of(output, from).min(count);
+        for (to, room) in rooms.iter_mut().enumerate() {
+            let count = (count - start).min(*room);
+            if count > 0 {
+                moves.push(Move {
+                    from,
+                    start,
+                    count,
+                    to,
+                });
+                start += count;
+                *room -= count;
+            }
+        }
+    }
+    moves
 }
 
 /// The maps that a block's convolutions lie between, and on which side of them the norms stand.

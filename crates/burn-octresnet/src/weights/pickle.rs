@@ -115,12 +115,8 @@ impl<R: BufRead> Walk<'_, R> {
         let [opcode] = self.take()?;
         match opcode {
             b'.' => return Ok(false),
-            0x80 => {
-                self.take::<1>()?;
-            }
-            0x95 => {
-                self.take::<8>()?;
-            }
+            0x80 => self.skip::<1>()?,
+            0x95 => self.skip::<8>()?,
             // Numbers and constants, by the bytes that follow.
             b'N' | b')' | b']' | 0x88 | 0x89 | 0x8f => self.push(Value::default())?,
             b'}' => self.push_own(DICTIONARY)?,
@@ -210,6 +206,10 @@ impl<R: BufRead> Walk<'_, R> {
             other => return Err(format!("its pickle has the unknown opcode {other:#04x}")),
         }
         Ok(true)
+    }
+
+    fn skip<const N: usize>(&mut self) -> Result<(), String> {
+        self.take::<N>().map(drop)
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {

@@ -3,8 +3,8 @@
 
 use super::panel::{Kernel, Panel, SourceShape, Step};
 use crate::BLOCK;
-use crate::isa::Isa;
-use crate::simd::transpose;
+use crate::isa::{Isa, simd_kernel};
+use crate::simd::Simd;
 
 /// Packs all taps of one block of input channels for one panel.
 pub(super) fn pack_block(
@@ -176,4 +176,19 @@ pub(super) fn unpack_panel(
             }
         }
     }
+}
+
+simd_kernel! {
+    /// Transposes 16×16 floats.
+    ///
+    /// # Safety
+    ///
+    /// As [`Simd::transpose16`].
+    unsafe fn transpose(from: &[*const f32; 16], to: &[*mut f32; 16]) = transpose_with
+}
+
+#[inline(always)]
+unsafe fn transpose_with<S: Simd>(from: &[*const f32; 16], to: &[*mut f32; 16]) {
+    // SAFETY: contract of `transpose`.
+    unsafe { S::transpose16(from, to) }
 }

@@ -1,6 +1,7 @@
 //! Stem, depthwise layers and pooling against plain loops.
 
 use super::*;
+use crate::BlockedMap;
 use crate::isa::Isa;
 use crate::naive::{self, Conv, close};
 use crate::pool::{average_pool2, global_average, max_pool3};

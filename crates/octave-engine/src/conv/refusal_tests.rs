@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
+use crate::BlockedMap;
 use crate::isa::Isa;
 
 /// One float more than memory can hold; its products overflow.

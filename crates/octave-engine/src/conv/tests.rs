@@ -1,6 +1,7 @@
 //! The products against plain loops.
 
 use super::*;
+use crate::BlockedMap;
 use crate::isa::Isa;
 use crate::naive::{self, Conv, close};
 use crate::testing::{Rng, cases};

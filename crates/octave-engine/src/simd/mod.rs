@@ -58,20 +58,3 @@ pub(crate) trait Simd: Copy + 'static {
     /// be valid for 16 floats; the rows of `to` must not overlap others.
     unsafe fn transpose16(from: &[*const f32; 16], to: &[*mut f32; 16]);
 }
-
-use super::isa::simd_kernel;
-
-simd_kernel! {
-    /// Transposes 16×16 floats.
-    ///
-    /// # Safety
-    ///
-    /// As [`Simd::transpose16`].
-    pub(crate) unsafe fn transpose(from: &[*const f32; 16], to: &[*mut f32; 16]) = transpose_with
-}
-
-#[inline(always)]
-unsafe fn transpose_with<S: Simd>(from: &[*const f32; 16], to: &[*mut f32; 16]) {
-    // SAFETY: contract of `transpose`.
-    unsafe { S::transpose16(from, to) }
-}

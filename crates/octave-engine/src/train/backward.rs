@@ -9,10 +9,9 @@ use std::ops::{Range, RangeInclusive};
 
 use super::forward::wanted;
 use super::intake::{Intake, intake};
+use super::operands::{Gradients, HALVINGS, LEVELS, Operands, images_of};
 use super::weight_grad::{Reading, WeightGrad};
-use super::{
-    Gradients, HALVINGS, LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided,
-};
+use super::{OctConv, Workspace, depthwise, strided};
 use crate::BLOCK;
 use crate::conv::{Coarse, Kernel, Output, PackedWeights, Product, Source, panel_width, run_with};
 use crate::isa::Isa;

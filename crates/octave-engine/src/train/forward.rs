@@ -1,7 +1,8 @@
 //! Forward pass of an octave convolution.
 
 use super::intake::{Intake, intake};
-use super::{HALVINGS, LEVELS, OctConv, Operands, Workspace, depthwise, images_of, strided};
+use super::operands::{HALVINGS, LEVELS, Operands, images_of};
+use super::{OctConv, Workspace, depthwise, strided};
 use crate::conv::{Coarse, Kernel, Output, Product, Source, panel_width, run};
 use crate::isa::Isa;
 use crate::map::BlockedMap;

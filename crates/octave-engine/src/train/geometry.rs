@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use octave_plan::{Padding, Path, Plan, Refusal};
 
-use super::LEVELS;
+use super::operands::LEVELS;
 use crate::BLOCK;
 use crate::conv::Kernel;
 

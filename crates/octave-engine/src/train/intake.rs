@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::HALVINGS;
+use super::operands::HALVINGS;
 use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::isa::Isa;

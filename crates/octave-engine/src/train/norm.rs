@@ -14,6 +14,7 @@
 mod passes;
 mod pooled;
 
+pub use passes::Residual;
 pub use pooled::{ForwardPooled, Pool};
 
 use std::ops::Range;
@@ -36,17 +37,6 @@ pub struct Norm<'a> {
     pub epsilon: f32,
     /// Bounds of the result: `[0, ∞]` for a ReLU.
     pub bounds: [f32; 2],
-}
-
-/// What is added to the normalised values before they are bounded.
-#[derive(Clone, Copy, Debug)]
-pub enum Residual<'a> {
-    /// Nothing.
-    None,
-    /// A tensor of the same shape.
-    Tensor(&'a [f32]),
-    /// What the output holds already.
-    Output,
 }
 
 /// Statistics of a batch, one per channel.

@@ -8,8 +8,9 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::OctConv;
+use super::operands::{Operands, images_of};
 use super::weight_grad::{PlanarRow, WeightGrad};
-use super::{OctConv, Operands, images_of};
 use crate::BLOCK;
 use crate::buffer::{Buffer, Shared};
 use crate::conv::{

@@ -6,7 +6,8 @@
 use octave_plan::Path;
 
 use super::backward::{Pass, bias_grad, pooled};
-use super::{Gradients, LEVELS, OctConv, Operands, Workspace};
+use super::operands::{Gradients, LEVELS, Operands};
+use super::{OctConv, Workspace};
 use crate::isa::Isa;
 
 impl OctConv {

@@ -3,10 +3,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 
-use super::print;
-use crate::cli::Cli;
+use crate::{cli::Cli, output::print};
 
-/// Prints what lets a shell complete commands, flags and their values.
+/// Prints a script that lets a shell complete commands, flags and their values.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The script goes to the standard output. Put it where your shell looks for such:

@@ -1,6 +1,7 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use burn::tensor::Device;
+use burn_image_train::text::thousands;
 use burn_octresnet::{
     model::{Alpha, Arch, OctResNetConfig, Stem},
     weights::{Checkpoint, Format, WeightsError},
@@ -8,15 +9,17 @@ use burn_octresnet::{
 use clap::Args;
 use serde::Serialize;
 
-use super::{print, print_json, thousands};
-use crate::cli::WeightsArgs;
+use crate::{
+    cli::WeightsArgs,
+    output::{print, print_json},
+};
 
 /// Brings weights into another format, alpha, number of classes or precision.
 ///
 /// Reads PyTorch files, safetensors and burnpack, told by their content, in the layouts of
 /// d-li14/octconv.pytorch, of torchvision and timm, and of this project, under any key and prefix.
-/// Which network it is follows from the names and shapes of the tensors. Writes safetensors that PyTorch loads with
-/// strict=True, or burnpack.
+/// Which network it is follows from the names and shapes of the tensors. Writes burnpack, or
+/// safetensors that PyTorch loads with strict=True.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet convert octresnet50.pth octresnet50.safetensors
@@ -30,7 +33,7 @@ pub(crate) struct ConvertArgs {
     input: PathBuf,
     /// File to write, .safetensors or .bpk
     output: PathBuf,
-    /// Network that the weights should be of, to learn what does not fit [default: found out]
+    /// Network that the weights are of; an error says what does not fit [default: detected]
     #[arg(long, value_name = "NAME")]
     arch: Option<Arch>,
     /// Share of low-frequency channels to convert to, 0 to 1, or three for the first three stages

@@ -1,21 +1,23 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use burn_image_folder::ImageList;
-use burn_image_train::Evaluation;
+use burn_image_train::{Evaluation, text::percent};
 use clap::Args;
 use serde::Serialize;
 
-use super::{
-    percent, print, print_json, progress,
-    robustness::{RobustnessArgs, Shown},
+use super::robustness::{RobustnessArgs, Shown};
+use crate::{
+    cli::MachineArgs,
+    network::TrainedModel,
+    output::{print, print_json, progress},
+    table::Table,
 };
-use crate::{cli::MachineArgs, network::TrainedModel, table::Table};
 
 /// Measures a trained network on a folder of images.
 ///
 /// Loss, top-1 and top-5 accuracy, and the accuracy of each class. Images that cannot be read
-/// are named, counted and left out. With --corrupt and --attack, how much of the accuracy is left when
-/// the images are corrupted, or changed against the network.
+/// are named, counted and left out. --corrupt and --attack measure how much of the accuracy is left when
+/// the images are corrupted, or changed to mislead the network.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet evaluate runs/emoji-1

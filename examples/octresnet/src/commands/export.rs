@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use burn::tensor::Device;
-use burn_image_train::RunDir;
+use burn_image_train::{RunDir, text::thousands};
 use burn_octresnet::{
     model::{Alpha, Arch, OctResNet, Stride},
     weights::Format,
@@ -14,8 +14,11 @@ use burn_octresnet::{
 use clap::Args;
 use serde::Serialize;
 
-use super::{print, print_json, thousands};
-use crate::{cli::WeightsArgs, network::Recipe};
+use crate::{
+    cli::WeightsArgs,
+    network::Recipe,
+    output::{print, print_json},
+};
 
 /// Writes a network for use in other programs.
 ///

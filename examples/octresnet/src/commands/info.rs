@@ -1,11 +1,16 @@
 use std::process::ExitCode;
 
+use burn_image_train::text::{percent, short_count, thousands};
 use burn_octresnet::model::{Alpha, Arch, OctResNetConfig, Stride};
 use clap::Args;
 use serde::Serialize;
 
-use super::{percent, print, print_json, short_count, thousands};
-use crate::{cli::NetworkArgs, network::stride_words, table::Table};
+use crate::{
+    cli::NetworkArgs,
+    network::stride_words,
+    output::{print, print_json},
+    table::Table,
+};
 
 /// Says what a network costs, beside the same network without octave convolution.
 ///

@@ -4,8 +4,7 @@ use burn_image_train::{DeviceName, plot::Maps};
 use clap::Args;
 use serde::Serialize;
 
-use super::print_json;
-use crate::{inspect::Inspection, network::TrainedModel};
+use crate::{inspect::Inspection, network::TrainedModel, output::print_json};
 
 /// Draws what a network's two frequencies see of an image.
 ///

@@ -1,11 +1,14 @@
 use std::{collections::BTreeMap, process::ExitCode};
 
+use burn_image_train::text::{short_count, thousands};
 use burn_octresnet::model::{Alpha, Arch, ModelError, OctResNetConfig};
 use clap::Args;
 use serde::Serialize;
 
-use super::{print, print_json, short_count, thousands};
-use crate::table::Table;
+use crate::{
+    output::{print, print_json},
+    table::Table,
+};
 
 /// Shares of low-frequency channels to list.
 const ALPHAS: [&str; 4] = ["0.125", "0.25", "0.5", "0.75"];

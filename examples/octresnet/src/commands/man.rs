@@ -3,8 +3,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::{Args, CommandFactory};
 
-use super::print;
-use crate::cli::Cli;
+use crate::{cli::Cli, output::print};
 
 /// Writes manual pages into a folder: one of the program, and one of each command.
 #[derive(Debug, Args)]

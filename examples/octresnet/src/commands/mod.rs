@@ -19,15 +19,9 @@ mod robustness;
 mod serve;
 mod train;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::process::ExitCode;
 
-use burn_image_train::text::{percent, short_bytes, short_count, thousands};
 use clap::Subcommand;
-use serde::Serialize;
 
 use crate::cli::Cli;
 
@@ -71,29 +65,5 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
-    }
-}
-
-/// Prints a result. A reader that has seen enough, such as `head`, is no error.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-fn print_json(result: &impl Serialize) -> anyhow::Result<()> {
-    print(&serde_json::to_string(result)?)
-}
-
-/// Says every few seconds how many images of how many have been looked at.
-fn progress() -> impl FnMut(usize, usize) {
-    let mut last = Instant::now();
-    move |done, total| {
-        if last.elapsed() >= Duration::from_secs(5) {
-            last = Instant::now();
-            eprintln!("{done} of {total} images");
-        }
     }
 }

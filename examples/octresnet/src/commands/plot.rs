@@ -10,7 +10,7 @@ use burn_image_train::{
 };
 use clap::Args;
 
-use super::print;
+use crate::output::print;
 
 /// Draws loss, accuracy and learning rate of one or several runs over their epochs.
 ///

@@ -2,11 +2,13 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 use burn_image_folder::list_images;
-use burn_image_train::{DeviceName, Prediction};
+use burn_image_train::{DeviceName, Prediction, text::percent};
 use clap::Args;
 
-use super::{percent, print, print_json};
-use crate::network::TrainedModel;
+use crate::{
+    network::TrainedModel,
+    output::{print, print_json},
+};
 
 /// Says what a trained network sees in images.
 ///

@@ -4,17 +4,20 @@ use std::{
 };
 
 use burn_image_folder::prepare::{self, ImageNet, Labels, PartReport, PrepareError, Prepared};
+use burn_image_train::text::thousands;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{print, print_json, progress, thousands};
-use crate::{pictures, recipes};
+use crate::{
+    output::{print, print_json, progress},
+    pictures, recipes,
+};
 
-/// Makes the image folder that `train` reads of the archives that data sets are given out as.
+/// Makes the image folder that `train` reads from the archives of a published data set.
 ///
 /// train/CLASS/... and val/CLASS/... get their names when they are whole. Stopped or killed, the same
-/// command goes on and ends with the same folder; what is there already is left as it is. Counts that
-/// differ from the published ones are said.
+/// command goes on and ends with the same folder; what is there already is left as it is. It
+/// warns if the counts differ from the published ones.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet prepare imagenet --train ILSVRC2012_img_train.tar --val ILSVRC2012_img_val.tar --labels ILSVRC2012_devkit_t12.tar.gz
@@ -27,7 +30,7 @@ pub(crate) struct PrepareArgs {
 
 #[derive(Debug, Subcommand)]
 enum Set {
-    /// ImageNet-1k, of its archives of 2012
+    /// ImageNet-1k, from its archives of 2012
     ///
     /// Either archive may be left out and prepared later.
     #[command(after_help = "\
@@ -41,7 +44,7 @@ the image if it has one, as in ImageNet's LOC_val_solution.csv.")]
         /// ILSVRC2012_img_val.tar
         #[arg(long, value_name = "TAR")]
         val: Option<PathBuf>,
-        /// ILSVRC2012_devkit_t12.tar.gz, or a list of the classes of the images to validate on
+        /// ILSVRC2012_devkit_t12.tar.gz, or a list of the classes of the validation images
         #[arg(long, value_name = "FILE")]
         labels: Option<PathBuf>,
         /// For lists with numbers: lines of a number and a synset, as 1 n02119789
@@ -50,18 +53,18 @@ the image if it has one, as in ImageNet's LOC_val_solution.csv.")]
         #[command(flatten)]
         to: ToArgs,
     },
-    /// CIFAR-10 or CIFAR-100, of the archive of its binary version
+    /// CIFAR-10 or CIFAR-100, from the archive of its binary version
     Cifar {
         /// cifar-10-binary.tar.gz or cifar-100-binary.tar.gz
         #[arg(value_name = "TAR.GZ")]
         archive: PathBuf,
-        /// Take the 20 groups of CIFAR-100's classes for classes
+        /// Use CIFAR-100's 20 groups of classes as the classes
         #[arg(long)]
         coarse: bool,
         #[command(flatten)]
         to: ToArgs,
     },
-    /// The emoji of the default run, which the program brings along
+    /// The emoji of the default run, which come with the program
     ///
     /// Noto Emoji (Apache-2.0) and Twemoji (CC BY 4.0), with their attribution.
     Emoji {
@@ -78,7 +81,7 @@ struct ToArgs {
     output: Option<PathBuf>,
     /// Print JSON: {"output","parts":[{"part","classes","images","published"}]}
     ///
-    /// classes and images are null of a part that was there already; published has both numbers of
+    /// classes and images are null for a part that was there already; published has both numbers of
     /// the data set, if they are known.
     #[arg(long)]
     json: bool,

@@ -1,12 +1,17 @@
 use std::process::ExitCode;
 
+use burn_image_train::text::{percent, short_bytes, short_count, thousands};
 use burn_octconv::{Cost, PathMacs, relative_cost};
 use burn_octresnet::model::{Alpha, LayerCost, ModelError, OctResNetConfig, Stride};
 use clap::Args;
 use serde::Serialize;
 
-use super::{percent, print, print_json, short_bytes, short_count, thousands};
-use crate::{cli::NetworkArgs, network::stride_words, table::Table};
+use crate::{
+    cli::NetworkArgs,
+    network::stride_words,
+    output::{print, print_json},
+    table::Table,
+};
 
 /// Says where a network's cost lies: layer by layer, and for a range of alpha.
 ///

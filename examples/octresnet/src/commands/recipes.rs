@@ -4,13 +4,17 @@ use anyhow::Context;
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use serde::Serialize;
 
-use super::{print, print_json};
-use crate::{network::Recipe, recipes, table::Table};
+use crate::{
+    network::Recipe,
+    output::{print, print_json},
+    recipes,
+    table::Table,
+};
 
 /// Lists the recipes that `train --config NAME` knows without a file.
 ///
-/// Each is a complete run: network, images, optimizer, schedule. Flags go before what it says, and
-/// `show` prints one to start a recipe of your own from.
+/// Each is a complete run: network, images, optimizer, schedule. Flags override it, and `show`
+/// prints one as a start for your own.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet recipes
@@ -28,7 +32,7 @@ pub(crate) struct RecipesArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Prints a recipe as the JSON file that it is
+    /// Prints a recipe as JSON
     Show {
         /// Name of the recipe
         #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(recipes::names()), hide_possible_values = true)]

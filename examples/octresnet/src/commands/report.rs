@@ -3,8 +3,10 @@ use std::{path::PathBuf, process::ExitCode};
 use burn_image_train::{DeviceName, Report, RunDir};
 use clap::Args;
 
-use super::{print, progress};
-use crate::network::ModelRecipe;
+use crate::{
+    network::ModelRecipe,
+    output::{print, progress},
+};
 
 /// Writes a page about a run into its folder: report.md.
 ///

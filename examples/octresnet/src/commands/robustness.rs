@@ -7,8 +7,7 @@ use burn_image_folder::{Corruption, ImageList};
 use burn_image_train::{Attack, Evaluation, TrainError};
 use clap::{Args, ValueEnum};
 
-use super::progress;
-use crate::network::TrainedModel;
+use crate::{network::TrainedModel, output::progress};
 
 /// Corruptions and attacks.
 #[derive(Debug, Args)]
@@ -20,7 +19,7 @@ pub(super) struct RobustnessArgs {
     /// highest frequency. What is random follows from the seed of the run.
     #[arg(long, value_name = "KIND:STRENGTH")]
     corrupt: Vec<Corruption>,
-    /// Change the images by the gradient of the loss, so that the network errs: fgsm or pgd
+    /// Change the images by the gradient of the loss, to mislead the network: fgsm or pgd
     #[arg(long, value_name = "KIND", requires = "epsilon")]
     attack: Option<Kind>,
     /// The largest change of a value by the attack, where pixels go from 0 to 1; several with commas

@@ -65,7 +65,7 @@ pub(super) fn run(arguments: ServeArgs) -> anyhow::Result<ExitCode> {
     if token.is_none() && !local.ip().is_loopback() {
         log::warn!("whoever reaches {local} may compute here: set {TOKEN} on both sides");
     }
-    super::print_json(&serde_json::json!({
+    crate::output::print_json(&serde_json::json!({
         "url": format!("ws://{local}"),
         "devices": names.names(),
     }))?;

@@ -12,7 +12,6 @@ pub use dense::{DenseLayer, DenseLayerConfig, Transition, TransitionConfig};
 pub use mobile::{Inverted, InvertedConfig, Separable, SeparableConfig};
 pub use residual::{Order, Projection, Residual, ResidualConfig, Shape, Shortcut, StrideAt};
 pub use shortcut::PadShortcut;
-pub(super) use shortcut::moves;
 
 use super::{
     Features, OctaveMap,

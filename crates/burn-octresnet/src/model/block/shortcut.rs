@@ -7,7 +7,10 @@ use burn::tensor::{
 };
 use burn_octconv::ops::resample;
 
-use crate::model::features::OctaveMap;
+use crate::model::{
+    features::OctaveMap,
+    wire::{Move, moves},
+};
 
 /// A shortcut without parameters between maps of different shape: "option A" of the ResNets for
 /// small images, which subsamples and pads new channels with zeros, here for any number of
@@ -29,41 +32,6 @@ pub struct PadShortcut {
     pub stride: usize,
     /// Whether stride 2 takes every second pixel, as in a vanilla network.
     pub strided: bool,
-}
-
-/// Channels that change their frequency.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::model) struct Move {
-    pub(in crate::model) from: usize,
-    /// The first of them in their group.
-    pub(in crate::model) start: usize,
-    pub(in crate::model) count: usize,
-    pub(in crate::model) to: usize,
-}
-
-/// What has no room in its own frequency, from the highest to the highest with room.
-pub(in crate::model) fn moves(input: &[usize], output: &[usize]) -> Vec<Move> {
-    let of = |counts: &[usize], level: usize| counts.get(level).copied().unwrap_or(0);
-    let room = |level: usize| of(output, level).saturating_sub(of(input, level));
-    let mut rooms: Vec<usize> = (0..output.len()).map(room).collect();
-    let mut moves = Vec::new();
-    for (from, &count) in input.iter().enumerate() {
-        let mut start = of(output, from).min(count);
-        for (to, room) in rooms.iter_mut().enumerate() {
-            let count = (count - start).min(*room);
-            if count > 0 {
-                moves.push(Move {
-                    from,
-                    start,
-                    count,
-                    to,
-                });
-                start += count;
-                *room -= count;
-            }
-        }
-    }
-    moves
 }
 
 impl PadShortcut {

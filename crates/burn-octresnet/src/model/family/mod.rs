@@ -4,7 +4,9 @@ mod densenet;
 mod mobilenet;
 mod resnet;
 
-use super::{Arch, ModelError, OctResNetConfig, block::BlockConfig, stem::StemConfig};
+use super::{
+    Alpha, Arch, ModelError, OctResNetConfig, Shares, block::BlockConfig, stem::StemConfig,
+};
 
 /// What follows the last stage, whose output is a plain map.
 #[derive(Debug, Clone)]
@@ -40,6 +42,38 @@ impl OctResNetConfig {
             Arch::OctMobileNetV1W075 => self.mobilenet_v1(0.75),
             Arch::OctMobileNetV2 => self.mobilenet_v2(1.0),
             _ => self.mobilenet_v2(1.125),
+        }
+    }
+}
+
+impl Alpha {
+    /// The shares that each stage of a network of `stages` stages (three or four) leaves with.
+    pub(super) fn of_stages(self, arch: Arch, stages: usize) -> Result<[Shares; 4], ModelError> {
+        let mut shares = self.stages();
+        let uniform = shares[0] == shares[1] && shares[1] == shares[2];
+        let third = shares[2];
+        if stages == 3
+            && third.alpha() != Some(0.0)
+            && (!uniform || matches!(self, Self::PerStage(_)))
+        {
+            let third = Self::of_shares([third; 3]);
+            let third = Box::new(third);
+            return Err(ModelError::LastStage { arch, third });
+        }
+        shares[stages - 1..].fill(Shares::PLAIN);
+        Ok(shares)
+    }
+
+    /// The α of each stage of a network whose blocks have no more than two frequencies.
+    pub(super) fn alphas(self, arch: Arch, stages: usize) -> Result<[f64; 4], ModelError> {
+        let shares = self.of_stages(arch, stages)?;
+        let more = |shares: &Shares| shares.alpha().is_none();
+        match shares.into_iter().find(more) {
+            Some(shares) => {
+                let shares = Box::new(shares);
+                Err(ModelError::Frequencies { arch, shares })
+            }
+            None => Ok(shares.map(|shares| shares.alpha().unwrap_or(0.0))),
         }
     }
 }

@@ -1,7 +1,17 @@
 //! Passes over a plane.
 
-use super::Residual;
 use crate::isa::per_isa;
+
+/// What is added to the normalised values before they are bounded.
+#[derive(Clone, Copy, Debug)]
+pub enum Residual<'a> {
+    /// Nothing.
+    None,
+    /// A tensor of the same shape.
+    Tensor(&'a [f32]),
+    /// What the output holds already.
+    Output,
+}
 
 /// Partial sums, so that additions do not wait for each other.
 const LANES: usize = 64;

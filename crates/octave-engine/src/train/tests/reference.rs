@@ -42,8 +42,8 @@ pub(super) fn reference<const L: usize>(c: &Case<L>, d: &Data<L>) -> Results<f64
         dw: d.w.iter().map(zeros).collect(),
         db: d.bias.each_ref().map(zeros),
     };
-    for g in 0..L {
-        let plane = outs[g][0] * outs[g][1];
+    for (g, [h, w]) in outs.into_iter().enumerate() {
+        let plane = h * w;
         for _ in 0..n {
             for b in &d.bias[g] {
                 r.y[g].extend(std::iter::repeat_n(f64::from(*b), plane));

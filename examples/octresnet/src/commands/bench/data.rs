@@ -10,7 +10,7 @@ use burn_image_train::DeviceName;
 use clap::Args;
 use serde::Serialize;
 
-use crate::commands::{print, print_json};
+use crate::output::{print, print_json};
 
 /// Measures how fast images become batches to train on: decoded, cropped at random, resized,
 /// flipped, normalised, on the device.

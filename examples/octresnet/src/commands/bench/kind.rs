@@ -15,7 +15,7 @@ use super::{
     sides::{Form, chosen_instruction_set},
     timing::{Contender, Summary, Timing, interleave, timed},
 };
-use crate::commands::{print, print_json};
+use crate::output::{print, print_json};
 
 /// A kind of layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]

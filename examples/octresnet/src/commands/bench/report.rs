@@ -7,7 +7,7 @@ use super::{
     sides::{Form, Side},
     timing::{Summary, Times},
 };
-use crate::commands::{print, print_json};
+use crate::output::{print, print_json};
 
 /// One comparison: everything measured in turns, at one batch size.
 #[derive(Debug, Serialize)]

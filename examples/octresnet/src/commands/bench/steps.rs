@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{NetworkArgs, share, timing::Times};
 use crate::{
-    commands::{print, print_json},
+    output::{print, print_json},
     table::Table,
 };
 

@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &TrainArgs) -> anyhow::Result<()> {
         let mut step = contender(side, network, run.batch[0], &device)?;
         (0..2).try_for_each(|_| step().map(drop))?;
         let peak = memory::peak().ok_or_else(|| anyhow::anyhow!("no peak is known here"))?;
-        return crate::commands::print_json(&peak);
+        return crate::output::print_json(&peak);
     }
     let with_memory = !arguments.no_memory && memory::is_known(&run.device.resolved()?);
     let title = format!("Training step of {}", network.arch);

@@ -2,10 +2,12 @@
 
 use std::{env, path::Path, time::Instant};
 
-use burn_image_train::{Backend, DeviceName, Outcome, Plan, Training};
+use burn_image_train::{
+    Backend, DeviceName, Outcome, Plan, Training,
+    text::{percent, short_count, thousands},
+};
 
 use crate::{
-    commands::{percent, short_count, thousands},
     memory,
     network::{ModelRecipe, stride_words},
 };

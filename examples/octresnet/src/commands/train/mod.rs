@@ -14,24 +14,24 @@ use burn_image_train::{
 };
 use clap::Args;
 
-use super::progress;
 use messages::{describe, say, warn_of_memory};
 
 use crate::{
     cli::{ModelArgs, WeightsArgs},
     logging,
     network::{ModelRecipe, Recipe, default_run},
+    output::progress,
     recipes,
     terminal::{self, Tui},
 };
 
 /// Trains a network.
 ///
-/// A run is decided by its recipe, a JSON file, and by flags, which go before it. It writes into
-/// one folder: config.json (the recipe, complete), classes.json, metrics.csv and metrics.jsonl (a
-/// row per epoch), best.bpk and last.bpk (weights after the best and the last epoch), checkpoint/
-/// (what --resume needs) and, at the end, report.md (what came out, with pictures). One process at a
-/// time may train in a folder.
+/// A recipe, a JSON file, decides a run; flags override it. The run writes into one folder:
+/// config.json (the recipe, complete), classes.json, metrics.csv and metrics.jsonl (a row per epoch),
+/// best.bpk and last.bpk (weights after the best and the last epoch), checkpoint/ (what --resume
+/// needs) and, at the end, report.md (the results, with pictures). One process at a time may train in
+/// a folder.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Images lie in DIR/train/CLASS/... and DIR/val/CLASS/..., or in DIR/CLASS/..., of which a share is
@@ -115,10 +115,10 @@ pub(crate) struct TrainArgs {
     /// Go on with the run in --output, or with the newest
     #[arg(long)]
     resume: bool,
-    /// With --resume: go on though the images are not those of before
+    /// With --resume: go on even if the images have changed
     #[arg(long, requires = "resume")]
     allow_changed_data: bool,
-    /// Lines of text also on a terminal
+    /// Plain lines of text, also on a terminal
     #[arg(long)]
     plain: bool,
 }

@@ -8,17 +8,15 @@ use octave_engine::{
 };
 use octave_plan::{Path, Plan, Refusal};
 
-use crate::{
-    conv::Statistics,
-    ops::{OctKernels, eligibility},
-};
+use super::packed::{Reading, Sum};
+use crate::ops::{engine::untracked, kernels::OctKernels, statistics::Statistics};
 
 /// Scale and shift of every channel.
-pub(crate) type ScaleShift = [Vec<f32>; 2];
+pub(super) type ScaleShift = [Vec<f32>; 2];
 
 /// A norm with its running statistics as a scale and a shift. It is computed here, not by tensors, since
 /// a norm that is not part of a convolution needs it at every call.
-pub(crate) fn scale_shift(norm: &Statistics) -> Result<ScaleShift, Refusal> {
+pub(super) fn scale_shift(norm: &Statistics) -> Result<ScaleShift, Refusal> {
     let [gamma, beta, mean, variance] = &norm.tensors;
     let (gamma, beta) = (values(gamma.clone())?, values(beta.clone())?);
     let (mean, variance) = (values(mean.clone())?, values(variance.clone())?);
@@ -31,19 +29,19 @@ pub(crate) fn scale_shift(norm: &Statistics) -> Result<ScaleShift, Refusal> {
 }
 
 /// The elements of a tensor, if it is f32 on Flex and outside of autodiff.
-pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Refusal> {
-    eligibility::untracked(&tensor)?;
+pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Refusal> {
+    untracked(&tensor)?;
     tensor.try_into_vec_as().map_err(|_| Refusal::Backend)
 }
 
 /// The elements of a bias, if there is one.
-pub(crate) fn values_of(bias: &Option<Tensor<1>>) -> Result<Option<Vec<f32>>, Refusal> {
+pub(super) fn values_of(bias: &Option<Tensor<1>>) -> Result<Option<Vec<f32>>, Refusal> {
     bias.clone().map(values).transpose()
 }
 
-/// A convolution that adds to an output group, of a map that `reading` names.
-struct Term<R> {
-    reading: R,
+/// A convolution that adds to an output group.
+struct Term {
+    reading: Reading,
     weight: Vec<f32>,
     c_in: usize,
     kernel: [usize; 2],
@@ -52,40 +50,24 @@ struct Term<R> {
 }
 
 /// An output group on its way: what is summed at its resolution and, upsampled, at half of it.
-pub(crate) struct Group<R> {
-    fine: Vec<Term<R>>,
-    coarse: Vec<Term<R>>,
+#[derive(Default)]
+pub(super) struct Group {
+    fine: Vec<Term>,
+    coarse: Vec<Term>,
     bias: Vec<f32>,
 }
 
-impl<R> Default for Group<R> {
-    fn default() -> Self {
-        let (fine, coarse) = (Vec::new(), Vec::new());
-        let bias = Vec::new();
-        Self { fine, coarse, bias }
-    }
-}
-
-/// An output group, packed, and the maps that it reads in the order of the kernels.
-pub(crate) struct Sum<R> {
-    pub(crate) weights: PackedWeights,
-    pub(crate) sources: Vec<R>,
-    /// What is summed at half the resolution.
-    pub(crate) coarse: Option<(PackedWeights, Vec<R>)>,
-}
-
-/// Adds the paths and biases of a layer to its output groups. `read` names the map of a path.
-pub(crate) fn add_terms<R>(
+/// Adds the paths and biases of a layer to its output groups. `read` says what a path reads.
+pub(super) fn add_terms(
     plan: &Plan<2>,
     kernels: &OctKernels,
-    groups: &mut [Group<R>; 2],
-    mut read: impl FnMut(&Path) -> Result<R, Refusal>,
+    groups: &mut [Group; 2],
+    read: impl Fn(&Path) -> Reading,
 ) -> Result<(), Refusal> {
     for path in &plan.paths {
-        let reading = read(path)?;
         let kernel = kernels.get(path).ok_or(Refusal::Shape)?;
         let term = Term {
-            reading,
+            reading: read(path),
             weight: values(kernel.clone())?,
             c_in: plan.input[path.from],
             kernel: plan.kernel_size,
@@ -111,9 +93,9 @@ pub(crate) fn add_terms<R>(
     Ok(())
 }
 
-impl<R> Group<R> {
+impl Group {
     /// Follows the sum with a scale and a shift.
-    pub(crate) fn scale(&mut self, [scale, shift]: &ScaleShift) {
+    pub(super) fn scale(&mut self, [scale, shift]: &ScaleShift) {
         for term in self.fine.iter_mut().chain(&mut self.coarse) {
             scale_rows(&mut term.weight, scale);
         }
@@ -121,7 +103,7 @@ impl<R> Group<R> {
     }
 
     /// Adds another sum.
-    pub(crate) fn extend(&mut self, other: Self) {
+    pub(super) fn extend(&mut self, other: Self) {
         self.fine.extend(other.fine);
         self.coarse.extend(other.coarse);
         for (sum, bias) in self.bias.iter_mut().zip(other.bias) {
@@ -130,7 +112,7 @@ impl<R> Group<R> {
     }
 
     /// Packs the kernels, of a layer with `groups` groups.
-    pub(crate) fn pack(self, groups: usize) -> Sum<R> {
+    pub(super) fn pack(self, groups: usize) -> Sum {
         let channels = self.bias.len();
         // The fine and the coarse sum are computed panel by panel.
         let width = panel_width(channels, groups);
@@ -145,12 +127,7 @@ impl<R> Group<R> {
     }
 }
 
-fn pack<R>(
-    channels: usize,
-    width: usize,
-    terms: &[Term<R>],
-    bias: Option<&[f32]>,
-) -> PackedWeights {
+fn pack(channels: usize, width: usize, terms: &[Term], bias: Option<&[f32]>) -> PackedWeights {
     let kernels: Vec<_> = terms
         .iter()
         .map(|term| Kernel {
@@ -167,7 +144,7 @@ fn pack<R>(
     packed
 }
 
-fn readings<R>(terms: Vec<Term<R>>) -> Vec<R> {
+fn readings(terms: Vec<Term>) -> Vec<Reading> {
     terms.into_iter().map(|term| term.reading).collect()
 }
 
@@ -190,7 +167,7 @@ fn alone(
 }
 
 /// Packs the kernel of a path of a depthwise layer, followed by a scale and a shift.
-pub(crate) fn depthwise(
+pub(super) fn depthwise(
     plan: &Plan<2>,
     kernels: &OctKernels,
     path: &Path,
@@ -206,7 +183,7 @@ pub(crate) fn depthwise(
 }
 
 /// Packs the kernel of a path of a first layer, followed by a scale and a shift.
-pub(crate) fn first(
+pub(super) fn first(
     plan: &Plan<2>,
     kernels: &OctKernels,
     path: &Path,
