@@ -4,7 +4,7 @@ use std::{
 };
 
 use anyhow::bail;
-use burn_image_folder::{DataError, decode_rgb, list_images};
+use burn_image_folder::{DataError, decode_rgb, list_images, shown};
 use burn_image_train::{
     DeviceName, Prediction,
     plot::{Save, SheetPicture, Tile},
@@ -12,10 +12,8 @@ use burn_image_train::{
 };
 use clap::Args;
 
-use crate::{
-    network::TrainedModel,
-    output::{print, print_json},
-};
+use super::TrainedModel;
+use crate::output::{print, print_json};
 
 /// Says what a trained network sees in images.
 ///
@@ -121,7 +119,7 @@ fn png(name: &str) -> Result<PathBuf, String> {
 fn line(prediction: &Prediction) -> String {
     let ranked = prediction.predictions.iter();
     let ranked: Vec<_> = ranked
-        .map(|r| format!("{} {}", r.class, percent(r.probability)))
+        .map(|r| format!("{} {}", shown(r.class.as_ref()), percent(r.probability)))
         .collect();
-    format!("{}: {}", prediction.image.display(), ranked.join(", "))
+    format!("{}: {}", shown(&prediction.image), ranked.join(", "))
 }
