@@ -379,7 +379,7 @@ fn parquet_files_become_an_image_folder() {
     let place = Workplace::new();
     let folder = workspace().join("crates/burn-image-folder/tests/fixtures/prepare/parquet");
     let prepare = |flags: &str| {
-        let line = format!("prepare parquet {} {flags}", folder.display());
+        let line = format!("prepare parquet {} {flags}", folder.to_str().unwrap());
         run(&mut place.octresnet(&line))
     };
     prepare("").error(1, &["--val test"]);

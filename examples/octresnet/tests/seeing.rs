@@ -237,7 +237,7 @@ fn a_run_has_logs_for_tensorboard_if_asked_and_goes_on_with_them() {
         ["train", "val"].map(|part| {
             let folder = place.path("run/tensorboard").join(part);
             let [name] = &names(&folder)[..] else {
-                panic!("not one file in {}", folder.display());
+                panic!("not one file in {folder:?}");
             };
             // By this TensorBoard finds its files.
             assert!(name.contains("tfevents"), "{name}");

@@ -30,7 +30,7 @@ type TrainedModel = burn_image_train::TrainedModel<ModelRecipe>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Train(train::TrainArgs),
+    Train(Box<train::TrainArgs>),
     Evaluate(evaluate::EvaluateArgs),
     Predict(predict::PredictArgs),
     Info(info::InfoArgs),
@@ -51,7 +51,7 @@ pub(crate) enum Command {
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Train(arguments) => train::run(arguments),
+        Command::Train(arguments) => train::run(*arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Predict(arguments) => predict::run(arguments),
         Command::Info(arguments) => info::run(arguments),

@@ -77,7 +77,7 @@ pub(super) fn run(arguments: PredictArgs) -> anyhow::Result<ExitCode> {
     }
     if let Some(path) = &arguments.sheet {
         sheet(&arguments.model, &predictions, faults).save(path)?;
-        eprintln!("sheet: {}", path.display());
+        eprintln!("sheet: {}", shown(path));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -96,15 +96,13 @@ fn sheet(model: &Path, predictions: &[Prediction], mut faults: Vec<String>) -> S
             Err(error) => faults.push(error.to_string()),
         }
     }
-    let [shown, all] = [tiles.len(), predictions.len()];
-    let count = match shown == all {
+    let [drawn, all] = [tiles.len(), predictions.len()];
+    let count = match drawn == all {
         true => format!("{all} images"),
-        false => format!("{shown} of {} images, evenly apart", thousands(all as u64)),
+        false => format!("{drawn} of {} images, evenly apart", thousands(all as u64)),
     };
-    let title = format!(
-        "{count}, with the most probable class by {}",
-        model.display()
-    );
+    let model = shown(model);
+    let title = format!("{count}, with the most probable class by {model}");
     SheetPicture::new(title, tiles, faults)
 }
 

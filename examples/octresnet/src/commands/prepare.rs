@@ -4,7 +4,7 @@ use std::{
 };
 
 use burn_image_folder::{
-    prepare::{self, ImageNet, Labels, PartReport, PrepareError, Prepared},
+    prepare::{self, ImageNet, Labels, PartReport, Prepared},
     shown,
 };
 use burn_image_train::text::thousands;
