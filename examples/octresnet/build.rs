@@ -30,7 +30,7 @@ fn main() -> Result<()> {
         |recipe: &Path| Ok(text(recipe.file_stem().unwrap_or_default().as_ref())?.to_string());
     write("recipes.rs", "include_str", &recipes, &name)?;
     for folder in [emoji, configs] {
-        println!("cargo::rerun-if-changed={}", folder.display());
+        println!("cargo::rerun-if-changed={}", text(&folder)?);
     }
     Ok(())
 }

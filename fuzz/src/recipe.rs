@@ -11,7 +11,6 @@ use crate::{
 };
 
 // The network that the command trains, which is no library.
-#[allow(dead_code, reason = "a part of the command is used")]
 #[path = "../../examples/octresnet/src/network.rs"]
 mod network;
 

@@ -21,12 +21,12 @@ pub enum DataError {
         path: PathBuf,
     },
     /// The system refused to list a folder.
-    #[error("cannot list `{}`: {source}", shown(.path))]
+    #[error("cannot list `{}`: {reason}", shown(.path))]
     Io {
         /// The folder being listed.
         path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
+        /// The system's reason. Part of the message already, hence no `source`.
+        reason: std::io::Error,
     },
     /// More folders than any set of classes has.
     #[error("`{}` holds more than {limit} folders: give the folder that holds the class folders", shown(.path))]
@@ -69,6 +69,14 @@ pub enum DataError {
     /// Class folders that look like the parts of a data set.
     #[error("`{}` holds {} with folders in them, which look like parts of a data set and not like classes: name them `train` and `val`", shown(.path), names(.parts))]
     PartsAsClasses {
+        /// The root folder.
+        path: PathBuf,
+        /// Names of the folders.
+        parts: Vec<String>,
+    },
+    /// Folders of which any could be the one to train on, or to validate on.
+    #[error("`{}` holds {}, of which only one can be meant: rename or remove the others", shown(.path), names(.parts))]
+    SameParts {
         /// The root folder.
         path: PathBuf,
         /// Names of the folders.
@@ -251,7 +259,7 @@ pub(super) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
 
 /// A path or name as it may be put on a terminal: control characters, those that turn the direction
 /// of writing, and bytes that are no UTF-8 are escaped.
-pub(crate) fn shown(path: &Path) -> String {
+pub fn shown(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
         for letter in chunk.valid().chars() {
@@ -263,10 +271,7 @@ pub(crate) fn shown(path: &Path) -> String {
                 letter => text.push(letter),
             }
         }
-        for byte in chunk.invalid() {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "\\x{byte:02X}");
-        }
+        text.extend(chunk.invalid().escape_ascii().map(char::from));
     }
     text
 }

@@ -95,9 +95,9 @@ impl ImageFolder {
 
     fn index(lister: &mut Lister, root: &Path, split: &SplitConfig) -> Result<Self, DataError> {
         let top = lister.list(root)?.into_classes();
-        if let Some(train) = part_name(&top, &TRAIN) {
+        if let Some(train) = part_name(root, &top, &TRAIN)? {
             let folder = root.join(train);
-            if let Some(val) = part_name(&top, &VAL) {
+            if let Some(val) = part_name(root, &top, &VAL)? {
                 return Self::from_pair(lister, &folder, &root.join(val));
             }
             // Without sub-folders, `train` is a class like any other: the railway kind.
@@ -141,8 +141,9 @@ impl ImageFolder {
         let lister = &mut Lister::new(files);
         let mut found = lister.list(&root)?.into_classes();
         // A model may know a class of this name.
-        let val = part_name(&found, &VAL).filter(|&val| !classes.iter().any(|c| c == val));
-        if let Some(val) = val {
+        let others = found.iter().filter(|name| !classes.contains(name));
+        let others: Vec<_> = others.cloned().collect();
+        if let Some(val) = part_name(&root, &others, &VAL)? {
             root.push(val);
             found = lister.list(&root)?.into_classes();
         }
@@ -238,13 +239,31 @@ impl ImageFolder {
 /// Names of the folder to validate on.
 const VAL: [&str; 3] = ["val", "validation", "valid"];
 
+/// Words of which the names of a data set's parts are made, such as `train2017` and `val_images`.
+const PARTS: [&str; 16] = [
+    "train",
+    "training",
+    "trainset",
+    "trainval",
+    "val",
+    "valid",
+    "validation",
+    "valset",
+    "test",
+    "testing",
+    "testset",
+    "dev",
+    "devset",
+    "eval",
+    "evaluation",
+    "holdout",
+];
+
 /// Whether a class of this name is more likely a part of a data set.
 fn is_part(name: &str) -> bool {
     let name = name.to_lowercase();
-    let others = ["test", "testing", "eval"];
-    [&TRAIN[..], &VAL, &others]
-        .concat()
-        .contains(&name.as_str())
+    let mut words = name.split(|letter: char| !letter.is_alphabetic());
+    words.any(|word| PARTS.contains(&word))
 }
 
 fn has_folders(lister: &mut Lister, folder: &Path) -> Result<bool, DataError> {

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::fs;
 use std::hash::Hasher;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{DataError, shown};
-use crate::listing::{FilesBy, Listing, read};
+use crate::listing::{FilesBy, Listing, Met, Named, read};
+use crate::regular::open_file;
 
 /// First line of a cache, before the checksum of what follows.
 fn magic(by: FilesBy) -> &'static str {
@@ -42,6 +43,9 @@ pub(super) struct Lister {
     changed: bool,
     /// How many folders were listed.
     listed: usize,
+    /// The class folders that were walked, and those below them.
+    pub met: Met,
+    named: Named,
 }
 
 impl Lister {
@@ -59,7 +63,7 @@ impl Lister {
             cache: Some(cache.to_path_buf()),
             ..Self::new(by)
         };
-        match fs::read_to_string(cache) {
+        match open_file(cache).and_then(io::read_to_string) {
             Ok(text) => match parse(&text, by) {
                 Some(known) => lister.known = known,
                 None => log::warn!(
@@ -87,7 +91,7 @@ impl Lister {
             log::warn!("{count} folders listed so far, now `{}`", shown(folder));
         }
         if self.cache.is_none() {
-            return read(folder, self.by);
+            return read(folder, self.by, &mut self.named);
         }
         let time = modified(folder);
         let known = self.known.remove(folder);
@@ -99,7 +103,7 @@ impl Lister {
             return Ok(listing);
         }
         self.changed = true;
-        let listing = read(folder, self.by)?;
+        let listing = read(folder, self.by, &mut self.named)?;
         // The time from before the folder was read: what changed meanwhile is found next time.
         if let Some(time) = time.filter(|&time| is_settled(time)) {
             self.used
@@ -136,7 +140,7 @@ fn is_settled(time: u128) -> bool {
 /// The text of a cache: after the first line, `D time path` for a folder, followed by `d name` for
 /// each folder in it, `l name` for each link to one, `f name` for each image, and `x count extension`
 /// for the other files.
-fn write(cache: &Path, by: FilesBy, used: &[(PathBuf, u128, Listing)]) -> std::io::Result<()> {
+fn write(cache: &Path, by: FilesBy, used: &[(PathBuf, u128, Listing)]) -> io::Result<()> {
     let mut text = String::new();
     for (path, time, listing) in used {
         let names = || {

@@ -18,6 +18,7 @@ mod normalize;
 mod order;
 #[cfg(feature = "prepare")]
 pub mod prepare;
+mod regular;
 mod report;
 mod transform;
 mod workbench;
@@ -28,7 +29,7 @@ pub use config::{LoaderConfig, OnUnreadable, Position};
 pub use corrupt::Corruption;
 pub use dataset::{ImageDataset, ImageItem};
 pub use decode::{MAX_MEGAPIXELS, decode_rgb, decode_rgb_bytes};
-pub use error::{DataError, DecodeError};
+pub use error::{DataError, DecodeError, shown};
 pub use folder::{ImageFolder, ListConfig, SplitConfig};
 pub use frequencies::{high_part, low_part};
 pub use list::{ImageList, list_images};
@@ -36,6 +37,7 @@ pub use listing::FilesBy;
 pub use loader::ImageLoader;
 pub use normalize::Normalize;
 pub use order::Sampling;
+pub use regular::open_file;
 pub use report::SkipReport;
 pub use transform::{
     Augment, ColorJitter, EvalTransform, Interpolation, Policy, RandomErasing, TrainTransform,

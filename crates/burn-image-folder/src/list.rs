@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, DecodeError, shown};
 use crate::index::Lister;
-use crate::listing::{FilesBy, Met, listing_error};
+use crate::listing::{FilesBy, listing_error};
 
 /// A list of labelled image files, grouped by class and sorted by name within one.
 ///
@@ -34,7 +34,7 @@ impl ImageList {
         let mut root = root.as_ref().to_path_buf();
         let lister = &mut Lister::default();
         let mut classes = lister.list(&root)?.into_classes();
-        if let Some(train) = part_name(&classes, &TRAIN) {
+        if let Some(train) = part_name(&root, &classes, &TRAIN)?.map(String::from) {
             root.push(train);
             classes = lister.list(&root)?.into_classes();
         }
@@ -143,7 +143,7 @@ pub fn list_images(path: impl AsRef<Path>, by: FilesBy) -> Result<Vec<PathBuf>, 
             });
         }
         Ok(_) => return Ok(vec![path.to_path_buf()]),
-        Err(source) => return Err(listing_error(path, source)),
+        Err(reason) => return Err(listing_error(path, reason)),
     }
     let mut walk = Walk::new(path);
     let lister = &mut Lister::new(by);
@@ -159,15 +159,26 @@ pub fn list_images(path: impl AsRef<Path>, by: FilesBy) -> Result<Vec<PathBuf>, 
 /// Names of the folder to train on, the usual one first.
 pub(super) const TRAIN: [&str; 2] = ["train", "training"];
 
-/// The first of `names`, whatever its capitals, that a folder has.
-pub(super) fn part_name<'a>(folders: &'a [String], names: &[&str]) -> Option<&'a str> {
-    names.iter().find_map(|name| {
-        let same = |folder: &&String| folder.to_lowercase() == *name;
-        let exact = folders.iter().find(|folder| folder == name);
-        exact
-            .or_else(|| folders.iter().find(same))
-            .map(String::as_str)
-    })
+/// The one of the folders that has one of `names`, whatever its capitals.
+///
+/// # Errors
+///
+/// [`DataError::SameParts`] if there are several.
+pub(super) fn part_name<'a>(
+    root: &Path,
+    folders: &'a [String],
+    names: &[&str],
+) -> Result<Option<&'a str>, DataError> {
+    let found = folders.iter();
+    let mut found = found.filter(|folder| names.contains(&folder.to_lowercase().as_str()));
+    let first = found.next();
+    match (first, found.next()) {
+        (Some(first), Some(second)) => Err(DataError::SameParts {
+            path: root.into(),
+            parts: vec![first.clone(), second.clone()],
+        }),
+        _ => Ok(first.map(String::as_str)),
+    }
 }
 
 /// What is in class folders.
@@ -211,7 +222,6 @@ pub(super) fn scan_classes(
 /// that were not met: its length depends on the files, not on how links cross.
 struct Walk<'a> {
     root: &'a Path,
-    met: Met,
     /// Class, its number, and a link below it.
     links: VecDeque<(String, usize, String)>,
     files: Vec<(usize, String)>,
@@ -222,7 +232,6 @@ impl<'a> Walk<'a> {
     fn new(root: &'a Path) -> Self {
         Self {
             root,
-            met: Met::default(),
             links: VecDeque::new(),
             files: Vec::new(),
             left_out: BTreeMap::new(),
@@ -259,7 +268,7 @@ impl<'a> Walk<'a> {
                 "" => top.clone(),
                 folder => top.join(folder),
             };
-            if !self.met.insert(&path) {
+            if !lister.met.insert(&path) {
                 log::warn!("`{}` was listed already: left out", shown(&path));
                 continue;
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, DirEntry};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +11,13 @@ use crate::decode::begins_as_image;
 use crate::error::{DataError, shown};
 
 /// Extensions of images, in small letters.
-const EXTENSIONS: [&str; 18] = [
-    "apng", "bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pam", "pbm", "pgm", "pjp", "pjpeg", "png",
-    "pnm", "ppm", "tif", "tiff", "webp",
+const EXTENSIONS: [&str; 21] = [
+    "apng", "bmp", "dib", "gif", "jfi", "jfif", "jif", "jpe", "jpeg", "jpg", "pam", "pbm", "pgm",
+    "pjp", "pjpeg", "png", "pnm", "ppm", "tif", "tiff", "webp",
 ];
+
+/// Most entries that are named one by one: a system's folders have thousands of devices and links.
+const MOST_NAMED: usize = 100;
 
 /// Which files of a folder count as images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,26 +52,44 @@ impl Listing {
     }
 }
 
+/// What was left out so far and named.
+#[derive(Debug, Default)]
+pub(super) struct Named(usize);
+
+impl Named {
+    /// Names an entry that is left out, unless there were many.
+    fn name(&mut self, message: impl FnOnce() -> String) {
+        self.0 += 1;
+        match self.0 {
+            ..=MOST_NAMED => log::warn!("{}", message()),
+            count if count == MOST_NAMED + 1 => log::warn!("what else is left out is not named"),
+            _ => {}
+        }
+    }
+}
+
 /// Reads a folder; what is hidden is left out.
-pub(super) fn read(folder: &Path, by: FilesBy) -> Result<Listing, DataError> {
+pub(super) fn read(folder: &Path, by: FilesBy, named: &mut Named) -> Result<Listing, DataError> {
     let mut listing = Listing::default();
-    for entry in fs::read_dir(folder).map_err(|source| listing_error(folder, source))? {
-        let entry = entry.map_err(|source| listing_error(folder, source))?;
+    for entry in fs::read_dir(folder).map_err(|reason| listing_error(folder, reason))? {
+        let entry = entry.map_err(|reason| listing_error(folder, reason))?;
         let name = entry.file_name();
         if name.as_encoded_bytes().starts_with(b".") {
             continue;
         }
         let Ok(name) = name.into_string() else {
-            log::warn!(
-                "`{}` is left out: its name is no UTF-8",
-                shown(&entry.path())
-            );
+            named.name(|| {
+                format!(
+                    "`{}` is left out: its name is no UTF-8",
+                    shown(&entry.path())
+                )
+            });
             continue;
         };
         match kind(&entry) {
             Kind::Folder => listing.folders.push(name),
             Kind::Link if leads_back(folder, &entry) => {
-                log::warn!("the link `{}` leads back: left out", shown(&entry.path()));
+                named.name(|| format!("the link `{}` leads back: left out", shown(&entry.path())));
             }
             Kind::Link => listing.links.push(name),
             Kind::File if is_image(&name) => listing.images.push(name),
@@ -76,7 +97,9 @@ pub(super) fn read(folder: &Path, by: FilesBy) -> Result<Listing, DataError> {
                 listing.images.push(name);
             }
             Kind::File => *listing.others.entry(extension(&name)).or_default() += 1,
-            Kind::Special => log::warn!("`{}` is no file: left out", shown(&entry.path())),
+            Kind::Special => {
+                named.name(|| format!("`{}` is no file: left out", shown(&entry.path())));
+            }
         }
     }
     listing.folders.sort_unstable();
@@ -135,22 +158,41 @@ fn leads_back(here: &Path, entry: &DirEntry) -> bool {
 
 /// The real folders that were met.
 #[derive(Debug, Default)]
-pub(super) struct Met(HashSet<PathBuf>);
+pub(super) struct Met(HashSet<Identity>);
+
+/// What tells a folder from all others, whatever it is called. None if it cannot be resolved: then it
+/// cannot be listed either, and is named.
+#[cfg(unix)]
+fn identity(folder: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+
+    let metadata = fs::metadata(folder).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(unix)]
+type Identity = (u64, u64);
+
+#[cfg(not(unix))]
+fn identity(folder: &Path) -> Option<Identity> {
+    folder.canonicalize().ok()
+}
+
+#[cfg(not(unix))]
+type Identity = std::path::PathBuf;
 
 impl Met {
     /// Notes a folder; false if it was met before, by this or another name.
     pub fn insert(&mut self, folder: &Path) -> bool {
-        // A folder that cannot be resolved cannot be listed either, and is named then.
-        let real = folder.canonicalize().unwrap_or_else(|_| folder.into());
-        self.0.insert(real)
+        identity(folder).is_none_or(|identity| self.0.insert(identity))
     }
 }
 
-pub(super) fn listing_error(path: &Path, source: std::io::Error) -> DataError {
+pub(super) fn listing_error(path: &Path, reason: std::io::Error) -> DataError {
     let path = path.to_path_buf();
-    match source.kind() {
+    match reason.kind() {
         ErrorKind::NotFound => DataError::NotFound { path },
         ErrorKind::NotADirectory => DataError::NotAFolder { path },
-        _ => DataError::Io { path, source },
+        _ => DataError::Io { path, reason },
     }
 }

@@ -231,7 +231,7 @@ mod tests {
                     let prepared =
                         bench.prepare(&file, transform, MAX_MEGAPIXELS, &mut rng.clone());
                     if prepared.unwrap() != expected {
-                        wrong.push(format!("{} {transform:?} {draw}", file.display()));
+                        wrong.push(format!("{file:?} {transform:?} {draw}"));
                     }
                 }
             }

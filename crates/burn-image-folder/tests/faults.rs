@@ -9,7 +9,7 @@ use burn::data::dataloader::DataLoader;
 use burn::tensor::Device;
 use burn_image_folder::{
     ImageDataset, ImageList, ImageLoader, LoaderConfig, Normalize, OnUnreadable, TrainTransform,
-    Transform,
+    Transform, shown,
 };
 use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::{TempDir, tempdir};
@@ -195,7 +195,7 @@ fn each_bad_file_is_one_line_that_says_why() {
         let path = folder.path().join("a").join(name);
         assert_eq!(
             message,
-            format!("cannot read image `{}`: {reason}", path.display())
+            format!("cannot read image `{}`: {reason}", shown(&path))
         );
     }
     for workers in [0, 2] {

@@ -281,7 +281,7 @@ fn names_of_any_bytes_are_read_or_left_out_and_shown_escaped() {
         list_images(folder.path().join("\n").join(name), FilesBy::Extension),
         folder.path(),
     );
-    assert_eq!(text, r"`ROOT/\n/\xFF.jpg` does not exist: check the path");
+    assert_eq!(text, r"`ROOT/\n/\xff.jpg` does not exist: check the path");
 }
 
 #[cfg(unix)]
@@ -325,6 +325,36 @@ fn folders_that_link_to_each_other_keep_their_own_pictures() {
         ImageList::open(folder.path()).unwrap().class_counts(),
         [2, 1]
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn no_folder_is_for_training_and_for_validation() {
+    use std::os::unix::fs::symlink;
+    let folder = tree(&["train/a/1.jpg", "train/b/1.jpg", "val/a/2.jpg"]);
+    symlink("../train/b", folder.path().join("val/b")).unwrap();
+    assert_eq!(
+        message(open(&folder), folder.path()),
+        "class `b` has no images in `ROOT/val/b`: add some or remove the folder"
+    );
+    let folder = tree(&["train/a/1.jpg"]);
+    symlink("train", folder.path().join("val")).unwrap();
+    assert!(message(open(&folder), folder.path()).starts_with("no images in any of"));
+}
+
+#[cfg(unix)]
+#[test]
+fn deep_folders_are_listed_in_time() {
+    // Paths must be shorter than the system's limit.
+    let folder = tempdir().unwrap();
+    let mut deep = folder.path().join("a");
+    for _ in 0..1500 {
+        deep.push("d");
+        fs::create_dir_all(&deep).unwrap();
+    }
+    fs::write(deep.join("1.jpg"), "").unwrap();
+    let found = list_images(folder.path(), FilesBy::Extension).unwrap();
+    assert_eq!(found.len(), 1);
 }
 
 #[cfg(unix)]
@@ -374,6 +404,25 @@ fn parts_of_a_data_set_are_known_by_other_names_or_asked_for() {
         message(open(&folder), folder.path()),
         "`ROOT` holds `Test`, `valid` with folders in them, which look like parts of a data set and not like classes: name them `train` and `val`"
     );
+    for parts in [
+        ["train2017", "val2017"],
+        ["imgs_train", "imgs_test"],
+        ["0-Train", "1-dev"],
+        ["trainset", "holdout"],
+    ] {
+        let files = parts.map(|part| format!("{part}/a/1.jpg"));
+        let folder = tree(&[&files[0], &files[1]]);
+        let text = message(open(&folder), folder.path());
+        assert!(text.contains("look like parts of a data set"), "{text}");
+    }
+    for parts in [["train", "Train"], ["val", "valid"], ["Validation", "VAL"]] {
+        let mut files = parts.map(|part| format!("{part}/a/1.jpg")).to_vec();
+        files.extend(["training/a/1.jpg", "validation/a/1.jpg"].map(String::from));
+        let files: Vec<_> = files.iter().map(String::as_str).collect();
+        let folder = tree(&files);
+        let text = message(open(&folder), folder.path());
+        assert!(text.contains("of which only one can be meant"), "{text}");
+    }
     // Classes may have such names.
     let folder = tree(&["test/1.jpg", "test/2.jpg", "eval/1.jpg", "eval/2.jpg"]);
     assert_eq!(open(&folder).unwrap().classes, ["eval", "test"]);

@@ -14,6 +14,7 @@ use burn::{
     tensor::{Device, Tensor, activation::relu},
     train::Interrupter,
 };
+use burn_image_folder::shown;
 use burn_image_train::{Classifier, NetworkError, PlainProgress, Recipe, Report, RunDir, Training};
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +92,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     recipe.epochs = 3;
     let run = train(recipe, true)?;
     let report = Report::<SmallCnnConfig>::measure(run, None, &Device::flex(), |_, _| ())?;
-    println!("{}", report.write()?.display());
+    println!("{}", shown(&report.write()?));
     Ok(())
 }

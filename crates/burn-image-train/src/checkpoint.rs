@@ -250,13 +250,13 @@ impl Checkpoint {
     /// Reads every file once to see that it is what was written.
     fn open(folder: PathBuf) -> Result<Self, TrainError> {
         let path = folder.join(STATE);
-        let json = fs::read(&path).map_err(TrainError::io("read", &path))?;
+        let json = files::read(&path).map_err(TrainError::io("read", &path))?;
         let contents: Contents =
             serde_json::from_slice(&json).map_err(|error| TrainError::damaged(&path, error))?;
         (contents.check()).map_err(|message| TrainError::damaged(&path, message))?;
         for (name, sealed) in &contents.files {
             let path = folder.join(name);
-            let content = fs::read(&path).map_err(TrainError::io("read", &path))?;
+            let content = files::read(&path).map_err(TrainError::io("read", &path))?;
             let found = Sealed::of(&content);
             if found.bytes != sealed.bytes {
                 let message = format!("it has {} of {} bytes", found.bytes, sealed.bytes);

@@ -8,7 +8,7 @@ use crate::{
     precision::Precision,
     text::{first_line, printable},
 };
-use burn_image_folder::DataError;
+use burn_image_folder::{DataError, shown};
 
 /// An error of a network's own, whose message is one line.
 pub type NetworkError = Box<dyn Error + Send + Sync>;
@@ -28,13 +28,13 @@ pub enum TrainError {
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// The folder of images is not where the recipe says.
-    #[error("the image folder `{}` does not exist{}: give your own with --data", .path.display(), seen_from(.path))]
+    #[error("the image folder `{}` does not exist{}: give your own with --data", shown(.path), seen_from(.path))]
     NoData {
         /// The path in the recipe.
         path: PathBuf,
     },
     /// A recipe that cannot be read.
-    #[error("recipe `{}`: {message}", .path.display())]
+    #[error("recipe `{}`: {message}", shown(.path))]
     Recipe {
         /// The file.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub enum TrainError {
         expected: &'static str,
     },
     /// The system refused something.
-    #[error("cannot {action} `{}`: {reason}", .path.display())]
+    #[error("cannot {action} `{}`: {reason}", shown(.path))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -64,7 +64,7 @@ pub enum TrainError {
     /// A new run into the folder of an old one.
     #[error(
         "`{}` holds a run already: continue it with --resume, or choose another folder with --output",
-        .path.display()
+        shown(.path)
     )]
     RunExists {
         /// The output folder.
@@ -73,14 +73,14 @@ pub enum TrainError {
     /// Another process trains in the same folder.
     #[error(
         "another process is training in `{}`: wait for it or stop it, or choose another folder with --output",
-        .path.display()
+        shown(.path)
     )]
     Locked {
         /// The run's folder.
         path: PathBuf,
     },
     /// Nothing to resume.
-    #[error("`{}` holds no run to resume: start one without --resume", .path.display())]
+    #[error("`{}` holds no run to resume: start one without --resume", shown(.path))]
     NoRun {
         /// The folder given, or where runs are kept.
         path: PathBuf,
@@ -88,7 +88,7 @@ pub enum TrainError {
     /// A resumed run would not be the same run.
     #[error(
         "`{field}` is {given}, but the run in `{}` has {saved}: leave it as it was, or start a new run without --resume",
-        .path.display()
+        shown(.path)
     )]
     Changed {
         /// Name of the setting, from the top of the recipe.
@@ -103,8 +103,8 @@ pub enum TrainError {
     /// The images of a resumed run have other classes.
     #[error(
         "the images in `{}` have other classes than the run in `{}`: give the images it was trained on with --data",
-        .data.display(),
-        .path.display()
+        shown(.data),
+        shown(.path)
     )]
     ClassesChanged {
         /// The folder of images.
@@ -115,8 +115,8 @@ pub enum TrainError {
     /// The images of a resumed run are not those it was trained on.
     #[error(
         "the images in `{}` are not those of the run in `{}`: {changed}; give those with --data, or go on with these by --allow-changed-data",
-        .data.display(),
-        .path.display()
+        shown(.data),
+        shown(.path)
     )]
     DataChanged {
         /// The folder of images.
@@ -127,13 +127,13 @@ pub enum TrainError {
         changed: String,
     },
     /// The folder of a run was removed while it was trained.
-    #[error("the run's folder `{}` is gone: it was removed or renamed while training", .path.display())]
+    #[error("the run's folder `{}` is gone, or its config.json or classes.json: removed or renamed while training", shown(.path))]
     Gone {
         /// The folder.
         path: PathBuf,
     },
     /// Weights that do not fit, or no weights at all.
-    #[error("cannot load the weights `{}`: {message}", .path.display())]
+    #[error("cannot load the weights `{}`: {message}", shown(.path))]
     Weights {
         /// The file.
         path: PathBuf,
@@ -143,7 +143,7 @@ pub enum TrainError {
     /// A file with weights that are NaN or infinite.
     #[error(
         "the weights `{}` are NaN or infinite: {}; --allow-nan uses them as they are",
-        .path.display(),
+        shown(.path),
         counts(.tensors)
     )]
     FileNotFinite {
@@ -152,8 +152,17 @@ pub enum TrainError {
         /// The parameters, and how many of their values are not finite.
         tensors: Vec<(String, usize)>,
     },
+    /// A network that gives no numbers.
+    #[error(
+        "the network of `{}` gives NaN or infinity for images: its weights are damaged or too large; --allow-nan goes on",
+        shown(.path)
+    )]
+    OutputNotFinite {
+        /// The file of its weights.
+        path: PathBuf,
+    },
     /// Not a trained model.
-    #[error("`{}` is no trained model: {message}", .path.display())]
+    #[error("`{}` is no trained model: {message}", shown(.path))]
     NoModel {
         /// The path given.
         path: PathBuf,
@@ -161,7 +170,7 @@ pub enum TrainError {
         message: String,
     },
     /// A file of a run that cannot be understood.
-    #[error("`{}` is damaged: {message}", .path.display())]
+    #[error("`{}` is damaged: {message}", shown(.path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -291,10 +300,7 @@ impl TrainError {
 
 /// The files of a batch, as a part of a message.
 fn of_files(files: &[PathBuf]) -> String {
-    let names: Vec<_> = files
-        .iter()
-        .map(|file| file.display().to_string())
-        .collect();
+    let names: Vec<_> = files.iter().map(|file| shown(file)).collect();
     match names.is_empty() {
         true => String::new(),
         false => format!(" of the images {}", names.join(", ")),
@@ -304,7 +310,7 @@ fn of_files(files: &[PathBuf]) -> String {
 /// Where a relative path was looked for.
 fn seen_from(path: &Path) -> String {
     match std::env::current_dir() {
-        Ok(here) if path.is_relative() => format!(" (seen from `{}`)", here.display()),
+        Ok(here) if path.is_relative() => format!(" (seen from `{}`)", shown(&here)),
         _ => String::new(),
     }
 }

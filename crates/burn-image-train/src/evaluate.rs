@@ -160,7 +160,7 @@ impl<C: Classifier> TrainedModel<C> {
         let mut tally = Tally::new(self.classes.len());
         for batch in loader.iter() {
             let batch = batch.map_err(TrainError::stopped)?;
-            tally.add(answer(batch)?)?;
+            tally.add(answer(batch)?, |logits| self.check(logits))?;
             progress(tally.images(), total);
         }
         Ok(tally.finish(&self.classes, loader.report().count()))
@@ -188,11 +188,16 @@ impl Tally {
         classes.map(|class| self.confusion.images(class)).sum()
     }
 
-    fn add(&mut self, batch: Classified) -> Result<(), TrainError> {
+    fn add(
+        &mut self,
+        batch: Classified,
+        check: impl FnOnce(&[f32]) -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
         let targets = batch.targets.try_into_vec_as::<i64>();
         let targets = targets.map_err(TrainError::stopped)?;
         self.loss += host(batch.loss)?.into_iter().map(f64::from).sum::<f64>();
         let logits = host(batch.logits)?;
+        check(&logits)?;
         for (logits, target) in logits.chunks(self.confusion.classes()).zip(targets) {
             let target = target as usize;
             self.confusion.add(target, first(logits, target));

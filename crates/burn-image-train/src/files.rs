@@ -3,9 +3,23 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
+
+use burn_image_folder::open_file;
+
+/// Reads a regular file.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open_file(path)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Reads a regular file of UTF-8.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    io::read_to_string(open_file(path)?)
+}
 
 /// Writes a file so that at any moment either the old or the new content is there.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -1,11 +1,10 @@
-use std::{
-    fs,
-    path::{MAIN_SEPARATOR_STR, Path},
-};
+use std::path::{MAIN_SEPARATOR_STR, Path};
 
 use burn_image_folder::{ImageFolder, ImageList};
 use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
+
+use crate::files;
 
 /// By what the images of a run are known again: all their names, and the content of a few of each
 /// class, since to read all of them could take hours.
@@ -58,7 +57,7 @@ impl Split {
             names.update(format!("{class} {name}\n").as_bytes());
             if seen[class] < READ {
                 // What cannot be read now could perhaps before, and is told in its own way.
-                contents.update(&fs::read(&path).unwrap_or_default());
+                contents.update(&files::read(&path).unwrap_or_default());
             }
             seen[class] += 1;
         }

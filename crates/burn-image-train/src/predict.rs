@@ -3,13 +3,16 @@ use std::path::{Path, PathBuf};
 use burn::tensor::activation::softmax;
 use serde::Serialize;
 
-use crate::{classifier::Classifier, error::TrainError, tensors::host, trained::TrainedModel};
+use crate::{
+    classifier::Classifier, error::TrainError, tensors::host, text::lossy, trained::TrainedModel,
+};
 use burn_image_folder::DataError;
 
 /// What a network sees in an image.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
     /// The image file.
+    #[serde(serialize_with = "lossy")]
     pub image: PathBuf,
     /// The most probable classes, best first.
     pub predictions: Vec<Ranked>,
@@ -32,7 +35,8 @@ impl<C: Classifier> TrainedModel<C> {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Stopped`] if the device fails.
+    /// [`TrainError::Stopped`] if the device fails, [`TrainError::OutputNotFinite`] unless
+    /// [`allow_nan`](Self::allow_nan).
     pub fn predict<P: AsRef<Path>>(
         &self,
         images: &[P],
@@ -58,6 +62,7 @@ impl<C: Classifier> TrainedModel<C> {
             }
             let batch = data.normalize.batch(pixels, data.val.size, &self.device);
             let probabilities = host(softmax(logits(batch), 1))?;
+            self.check(&probabilities)?;
             let rows = probabilities.chunks(self.classes.len());
             for (image, row) in paths.into_iter().zip(rows) {
                 results.push(Prediction {

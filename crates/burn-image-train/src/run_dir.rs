@@ -161,9 +161,10 @@ impl RunDir {
         }
     }
 
-    /// An error if the folder is no longer there.
+    /// An error if the folder is no longer there, or lacks what a run begins with.
     pub(crate) fn check_there(&self) -> Result<(), TrainError> {
-        match self.lock().exists() {
+        let needed = [self.lock(), self.config(), self.classes()];
+        match needed.iter().all(|file| file.exists()) {
             true => Ok(()),
             false => Err(TrainError::Gone {
                 path: self.root.clone(),
@@ -183,7 +184,7 @@ impl RunDir {
     /// [`TrainError::Io`] and [`TrainError::Damaged`].
     pub fn read_classes(&self) -> Result<Vec<String>, TrainError> {
         let path = self.classes();
-        let text = fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
+        let text = files::read_text(&path).map_err(TrainError::io("read", &path))?;
         serde_json::from_str(&text).map_err(|error| TrainError::damaged(path, error))
     }
 

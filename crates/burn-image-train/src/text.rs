@@ -1,5 +1,9 @@
 //! Numbers and messages as people read them.
 
+use std::path::Path;
+
+use serde::Serializer;
+
 /// A share as percent: 77.7 %.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
@@ -54,6 +58,15 @@ pub fn shortened(text: &str, most: usize) -> String {
     let start: String = text.chars().take(most * 2 / 3).collect();
     let end: String = text.chars().skip(count - most / 3).collect();
     format!("{start} … {end}")
+}
+
+/// Serializes a path as text, where JSON has no other: bytes that are no UTF-8 are replaced.
+///
+/// # Errors
+///
+/// What the serializer refuses.
+pub fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// The line of a message that says why: the one after Burn's `Caused by:`, or else the first.

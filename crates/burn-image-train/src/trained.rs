@@ -23,6 +23,8 @@ pub struct TrainedModel<C: Classifier> {
     pub weights: PathBuf,
     /// Where it is.
     pub device: Device,
+    /// Whether its weights and what it gives for an image may be NaN or infinite.
+    pub allow_nan: bool,
 }
 
 impl<C: Classifier> TrainedModel<C> {
@@ -39,7 +41,7 @@ impl<C: Classifier> TrainedModel<C> {
         Self::load_with(path, false, device)
     }
 
-    /// As [`load`](Self::load), also with weights that are not finite if `allow_nan`.
+    /// As [`load`](Self::load), also with weights that are not finite, or give no numbers, if `allow_nan`.
     ///
     /// # Errors
     ///
@@ -63,7 +65,18 @@ impl<C: Classifier> TrainedModel<C> {
             recipe,
             weights,
             device: device.clone(),
+            allow_nan,
         })
+    }
+
+    /// Refuses what is not finite of what the network gives.
+    pub(crate) fn check(&self, numbers: &[f32]) -> Result<(), TrainError> {
+        match self.allow_nan || numbers.iter().all(|number| number.is_finite()) {
+            true => Ok(()),
+            false => Err(TrainError::OutputNotFinite {
+                path: self.weights.clone(),
+            }),
+        }
     }
 }
 

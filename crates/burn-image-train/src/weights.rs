@@ -10,6 +10,7 @@ use burn::{
     store::{ModuleRecord, RecordError},
     tensor::{Bytes, Tensor},
 };
+use burn_image_folder::open_file;
 use burn_pack::{Tensor as PackedTensor, Writer};
 
 use crate::{
@@ -82,12 +83,15 @@ pub(crate) fn load_weights<M: Module>(model: M, path: &Path) -> Result<M, TrainE
     };
     // Tensors are read from the file as they are needed, and a failure there is a panic.
     let loaded = catch_unwind(AssertUnwindSafe(|| {
+        open_file(path).map_err(|error| format!("it cannot be opened ({error})"))?;
         let record = ModuleRecord::load(path).map_err(|error| {
             format!(
                 "it is damaged or no burnpack file ({})",
                 first_line(&error.to_string())
             )
         })?;
+        // Files in half precision, too.
+        let record = record.cast_to_module_dtype();
         model.try_load_record(record).map_err(|error| {
             format!(
                 "they are of another network ({})",

@@ -141,6 +141,16 @@ fn whatever_stands_before_the_names_is_removed() {
         ("_orig_mod.", flat("_orig_mod.")),
         ("compiled", flat("module._orig_mod.model.")),
         ("backbone.", flat("backbone.")),
+        ("wrapped inside", {
+            let wrapped = state().into_iter().map(|(name, tensor)| {
+                let name = name.replace("layer1.", "layer1._orig_mod.module.");
+                (
+                    name.replace(".0.", ".0._checkpoint_wrapped_module."),
+                    tensor,
+                )
+            });
+            Saved::Dict(prefixed(wrapped.collect(), "module."))
+        }),
         ("with a head beside", {
             let mut state = prefixed(state(), "encoder.");
             state.push(("projector.0.weight".into(), tensor(&[8, 8])));
@@ -338,6 +348,11 @@ fn a_backbone_is_a_start_and_nothing_else() {
         Saved::Dict(backbone()),
         Saved::Dict(prefixed(backbone(), "module.backbone.")),
         Saved::Dict(with(backbone(), "head.fc.weight", tensor(&[3, 64]))),
+        Saved::Dict(with(
+            with(backbone(), "fc.0.weight", tensor(&[64, 64])),
+            "fc.2.weight",
+            tensor(&[16, 64]),
+        )),
     ];
     for head in heads {
         let opened = open(&head);

@@ -172,6 +172,7 @@ fn hostile_pytorch_files_are_refused_and_run_nothing() {
         ("pickle-bomb.pth", ""),
         ("expand.pth", "times the"),
         ("escape.pth", ""),
+        ("old-module.pth", "save its state_dict()"),
     ] {
         let message = refused(&fixture("hostile").join(name));
         println!("{message}");

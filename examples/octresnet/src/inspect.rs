@@ -7,11 +7,14 @@ use std::{
 
 use anyhow::Context;
 use burn::tensor::Tensor;
-use burn_image_folder::{EvalTransform, high_part, low_part};
-use burn_image_train::plot::{ImagesPicture, MapGroup, Maps, MapsPicture, Save};
+use burn_image_folder::{EvalTransform, high_part, low_part, shown};
+use burn_image_train::{
+    TrainedModel,
+    plot::{ImagesPicture, MapGroup, Maps, MapsPicture, Save},
+};
 use image::RgbImage;
 
-use crate::network::TrainedModel;
+use crate::network::ModelRecipe;
 
 /// An image as a network sees it, split in two frequencies, and the maps of the first layers.
 #[derive(Debug, Clone)]
@@ -66,7 +69,7 @@ impl Inspection {
     ///
     /// `size` is the height and width in pixels to bring the image to; none is as in training.
     pub(crate) fn of(
-        trained: &TrainedModel,
+        trained: &TrainedModel<ModelRecipe>,
         image: &Path,
         size: Option<usize>,
         blocks: usize,
@@ -124,7 +127,7 @@ impl Inspection {
     /// picture of the maps of each layer into a folder, which is made if need be. Returns the paths.
     pub(crate) fn save(&self, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+            .with_context(|| format!("cannot make the folder `{}`", shown(folder)))?;
         let [height, width] = self.low_size;
         let share = 100.0 * self.low_variance;
         let size = format!("{}×{} pixels", self.input.height(), self.input.width());

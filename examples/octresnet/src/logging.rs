@@ -7,6 +7,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use burn_image_folder::shown;
+
 /// The file that takes messages while something else owns the terminal.
 static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
 
@@ -21,7 +23,9 @@ pub(crate) fn init() {
                 log::Level::Warn => "warning".into(),
                 level => level.to_string().to_lowercase(),
             };
-            writeln!(out, "{level}: {}", record.args())
+            // Messages of libraries may quote a file, too.
+            let message = shown(record.args().to_string().as_ref());
+            writeln!(out, "{level}: {message}")
         })
         .target(env_logger::Target::Pipe(Box::new(Sink)))
         .init();

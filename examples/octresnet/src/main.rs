@@ -15,6 +15,7 @@ mod terminal;
 
 use std::process::ExitCode;
 
+use burn_image_folder::shown;
 use burn_image_train::text::shortened;
 
 /// Characters of an error that are printed: it may quote a file or a flag of any length.
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // `{:#}` puts the causes behind the error in the same line.
-            eprintln!("error: {}", shortened(&format!("{error:#}"), LONGEST_ERROR));
+            let line = shown(format!("{error:#}").as_ref());
+            eprintln!("error: {}", shortened(&line, LONGEST_ERROR));
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,7 @@
 //! The networks of `burn-octresnet` as what `burn-image-train` trains: the two know nothing of each
 //! other, and meet here.
 
-use std::{path::Path, sync::Once};
+use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use burn_image_train::{Baseline, Classifier, Cost, NetworkError, Start};
@@ -12,7 +12,6 @@ use burn_octresnet::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) type Recipe = burn_image_train::Recipe<ModelRecipe>;
-pub(crate) type TrainedModel = burn_image_train::TrainedModel<ModelRecipe>;
 
 /// The network of a recipe.
 ///
@@ -92,11 +91,9 @@ impl Classifier for ModelRecipe {
         classes: usize,
         device: &Device,
     ) -> Result<OctResNet, NetworkError> {
-        // A run reads its checkpoint twice: before it begins, to learn whether it can, and then.
-        static TOLD: Once = Once::new();
         let checkpoint = open(start.path, start.key, start.allow_nan)?;
         let (network, notes) = checkpoint.start(&self.config(classes), device)?;
-        TOLD.call_once(|| notes.iter().for_each(|note| log::warn!("{note}")));
+        notes.iter().for_each(|note| log::warn!("{note}"));
         Ok(network)
     }
 
@@ -155,15 +152,6 @@ pub(crate) fn open(
     }
 }
 
-/// The run that `train` does without a recipe.
-pub(crate) fn default_run() -> Recipe {
-    Recipe {
-        about: "The default run: Oct-ResNet-26 of half width, alpha 0.5, on the bundled emoji of 12 classes".into(),
-        expected: "at least 70 % validation top-1".into(),
-        ..Recipe::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{fs, path::PathBuf};
@@ -176,18 +164,6 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../configs")
             .join(name)
-    }
-
-    #[test]
-    fn the_default_run_is_the_emoji_recipe_and_vanilla_differs_in_alpha_alone() {
-        let emoji = Recipe::load(config("emoji.json")).unwrap();
-        assert_eq!(emoji, default_run());
-        let vanilla = Recipe::load(config("emoji-vanilla.json")).unwrap();
-        let mut expected = emoji;
-        expected.model.alpha = Alpha::Uniform(0.0);
-        expected.about.clone_from(&vanilla.about);
-        expected.expected.clone_from(&vanilla.expected);
-        assert_eq!(vanilla, expected);
     }
 
     #[test]
@@ -255,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_network_per_stage_survives_the_json_of_its_recipe() {
-        let mut recipe = default_run();
+        let mut recipe = Recipe::default();
         recipe.model.alpha = Alpha::PerStage([0.5, 0.25, 0.125]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
-use crate::network::{Recipe, default_run};
+use crate::network::Recipe;
 
 /// Names and texts, in ascending order of the names.
 static RECIPES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
@@ -39,6 +39,15 @@ pub(crate) fn load(file_or_name: &Path) -> anyhow::Result<Recipe> {
     Ok(Recipe::load(file_or_name)?)
 }
 
+/// The run that `train` does without a recipe.
+pub(crate) fn default_run() -> Recipe {
+    Recipe {
+        about: "The default run: Oct-ResNet-26 of half width, alpha 0.5, on the bundled emoji of 12 classes".into(),
+        expected: "at least 70 % validation top-1".into(),
+        ..Recipe::default()
+    }
+}
+
 /// Where the images of the default run are, seen from a clone of the repository.
 pub(crate) fn bundled_images() -> PathBuf {
     default_run().data.path
@@ -52,6 +61,8 @@ fn is_name(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use burn_octresnet::model::Alpha;
 
     use super::*;
 
@@ -70,7 +81,18 @@ mod tests {
         for name in names() {
             load(Path::new(name)).unwrap();
         }
-        assert_eq!(load(Path::new("emoji")).unwrap(), default_run());
+    }
+
+    #[test]
+    fn the_default_run_is_the_emoji_recipe_and_vanilla_differs_in_alpha_alone() {
+        let [emoji, vanilla] =
+            ["emoji", "emoji-vanilla"].map(|name| load(Path::new(name)).unwrap());
+        assert_eq!(emoji, default_run());
+        let mut expected = emoji;
+        expected.model.alpha = Alpha::Uniform(0.0);
+        expected.about.clone_from(&vanilla.about);
+        expected.expected.clone_from(&vanilla.expected);
+        assert_eq!(vanilla, expected);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process, time::Duration};
 
 use assert_cmd::Command;
 use common::*;
@@ -45,6 +45,46 @@ fn a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoints() {
     let output = run(&mut place.octresnet(line));
     assert_eq!(output.code, 1, "{output:?}");
     assert!(output.stderr.contains("leaving out a batch"), "{output:?}");
+}
+
+#[test]
+fn pipes_are_not_waited_for() {
+    let place = Workplace::new();
+    let pipe = |name: &str| {
+        let made = process::Command::new("mkfifo")
+            .arg(place.path(name))
+            .status();
+        assert!(made.unwrap().success());
+    };
+    let refused = |line: &str| {
+        let output = run(place.octresnet(line).timeout(Duration::from_secs(60)));
+        assert_eq!(output.code, 1, "{line}: {output:?}");
+        assert!(
+            output.stderr.contains("it is no regular file"),
+            "{line}: {output:?}"
+        );
+    };
+    pipe("pipe");
+    place.train("run", "--epochs 1").good();
+    for line in [
+        "convert pipe to.bpk",
+        "export pipe --output to.bpk",
+        "train --data images --init pipe",
+        "train --config pipe",
+        "predict run pipe",
+        "inspect run pipe",
+    ] {
+        refused(line);
+    }
+    for name in ["config.json", "classes.json", "metrics.csv"] {
+        let path = place.path("run").join(name);
+        let content = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        pipe(&format!("run/{name}"));
+        refused("train --resume --output run --epochs 2");
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, content).unwrap();
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                let name = path.strip_prefix(folder).unwrap().to_str().unwrap().into();
                 files.insert(name, fs::read(path).unwrap());
             }
         }

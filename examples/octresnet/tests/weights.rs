@@ -78,6 +78,42 @@ fn what_does_not_fit_is_listed() {
 }
 
 #[test]
+fn weights_that_give_no_numbers_are_errors_unless_allowed() {
+    let place = Workplace::new();
+    // A variance below zero is a finite number.
+    changed(&place.path("odd.safetensors"), |name, bytes| {
+        if name == "bn1.running_var" {
+            bytes[..4].copy_from_slice(&(-5f32).to_le_bytes());
+        }
+        vec![name.into()]
+    });
+    let command = |line: &str| run(&mut place.octresnet(line));
+    place.train("run", NARROW).good();
+    command("convert odd.safetensors run/best.bpk --classes 3").good();
+    for line in ["evaluate run", "predict run images/val", "report run"] {
+        command(line).error(1, &["best.bpk", "NaN or infinity", "--allow-nan"]);
+    }
+    command("evaluate run --allow-nan").good();
+    command("predict run images/val --allow-nan").good();
+}
+
+#[test]
+fn a_run_in_half_precision_sees_the_same() {
+    let place = Workplace::new();
+    place.train("run", "").good();
+    let evaluate = || run(&mut place.octresnet("evaluate run --json")).json();
+    let whole = evaluate();
+    run(&mut place.octresnet("convert run run/best.bpk --f16")).good();
+    let [whole, half] = [whole, evaluate()].map(|result| result["loss"].as_f64().unwrap());
+    assert!(
+        (whole - half).abs() < 1e-2 && whole != half,
+        "{whole} {half}"
+    );
+    run(&mut place.octresnet("predict run images/val/sky")).good();
+    place.train("next", "--init run").good();
+}
+
+#[test]
 fn a_run_starts_from_a_checkpoint_and_goes_on_without_it() {
     let place = Workplace::new();
     fs::copy(fixture("vanilla.pth"), place.path("start.pth")).unwrap();
@@ -117,7 +153,7 @@ fn a_run_starts_from_a_checkpoint_and_goes_on_without_it() {
 fn the_recipe_for_fine_tuning_learns_on_a_frozen_stem() {
     let place = Workplace::new();
     let recipe = workspace().join("configs/finetune.json");
-    let (recipe, start) = (recipe.display(), fixture("vanilla.pth"));
+    let (recipe, start) = (recipe.to_str().unwrap(), fixture("vanilla.pth"));
     // The small network of the fixture instead of the recipe's, on small pictures.
     let small = format!("{TINY} --epochs 1 --arch oct-resnet-26 --width 0.03125");
     let line = format!("train --config {recipe} --init {start} --data images --output run {small}");

@@ -70,7 +70,7 @@ pub fn run(target: &Target, arguments: &Arguments) -> ExitCode {
 }
 
 fn try_file(target: &Target, path: &Path) {
-    let input = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let input = fs::read(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     let mut trial = Trial::of(target);
     let accepted = trial.give(&input);
     let verdict = if accepted { "accepted" } else { "refused" };

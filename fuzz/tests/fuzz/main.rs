@@ -60,11 +60,8 @@ fn passes(target: &Target) -> bool {
     }
     match keep(target, &attempt::input_in(folder.path())) {
         Ok(kept) => eprintln!(
-            "{}: a finding ({status}), kept as {}; once more: cargo test --release --workspace --test fuzz -- {} --input {}",
-            target.name,
-            kept.display(),
-            target.name,
-            kept.display()
+            "{}: a finding ({status}), kept as {kept:?}; once more: cargo test --release --workspace --test fuzz -- {} --input {kept:?}",
+            target.name, target.name
         ),
         Err(error) => eprintln!(
             "{}: failed before its first input ({status}): {error}",

@@ -5,21 +5,42 @@ use memchr::memmem;
 
 const ORIENTATION: u16 = 0x0112;
 
+/// What TIFF files begin with, those of two byte orders and two sizes, and two that Pillow takes for them.
+const HEADERS: [&[u8; 4]; 6] = [
+    b"II\x2a\0",
+    b"MM\0\x2a",
+    b"II\0\x2a",
+    b"MM\x2a\0",
+    b"II\x2b\0",
+    b"MM\0\x2b",
+];
+
 /// How a picture with that EXIF block and that XMP packet is to be turned, if at all.
 ///
-/// What EXIF says counts, also if it makes no sense; XMP is asked where EXIF is silent.
+/// What EXIF says counts, also if it makes no sense; XMP is asked where EXIF is silent, but not where it
+/// is something else.
 pub(super) fn orientation(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Option<Orientation> {
-    let in_exif = exif.and_then(|mut exif| {
-        for _ in 0..2 {
-            exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
-        }
-        Directory::open(exif)?.number(ORIENTATION)
-    });
-    let value = in_exif.or_else(|| Some(f64::from(in_xmp(xmp?)?)))?;
+    let exif = exif.map(without_prefix).filter(|exif| !exif.is_empty());
+    if exif.is_some_and(|exif| !HEADERS.iter().any(|header| exif.starts_with(&header[..]))) {
+        return None;
+    }
+    let directory = exif.and_then(Directory::open);
+    let value = match directory.filter(|directory| directory.find(ORIENTATION).is_some()) {
+        Some(directory) => directory.number(ORIENTATION)?,
+        None => in_xmp(xmp?)?.into(),
+    };
     (1..=8)
         .find(|&number| f64::from(number) == value)
         .and_then(Orientation::from_exif)
         .filter(|&orientation| orientation != Orientation::NoTransforms)
+}
+
+/// A block without what programs write before it, once or twice.
+fn without_prefix(mut exif: &[u8]) -> &[u8] {
+    for _ in 0..2 {
+        exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
+    }
+    exif
 }
 
 /// The digit after `tiff:Orientation="` or `tiff:Orientation>`.
@@ -168,7 +189,7 @@ impl<'a> Directory<'a> {
 }
 
 /// Bytes of a value of a type; none if the type is unknown.
-fn unit(kind: u16) -> Option<usize> {
+pub(super) fn unit(kind: u16) -> Option<usize> {
     match kind {
         1 | 2 | 6 | 7 => Some(1),
         3 | 8 => Some(2),

@@ -1,11 +1,13 @@
 //! From a file to pixels: as libjpeg-turbo, libpng, libtiff and Pillow decode it, or not at all.
 
 mod exif;
+mod gif;
 mod jpeg;
 mod others;
 mod palette;
 mod picture;
 mod png;
+mod tiff;
 mod webp;
 
 use std::fs::{self, File};
@@ -80,7 +82,7 @@ pub(crate) fn decode(
 
 /// The format that a file's first bytes name.
 fn format(start: &[u8]) -> Option<ImageFormat> {
-    match others::is_big_tiff(start) {
+    match tiff::is_big(start) {
         true => Some(ImageFormat::Tiff),
         false => image::guess_format(start).ok(),
     }

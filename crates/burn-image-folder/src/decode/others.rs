@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
+use ::tiff::decoder::Decoder;
+use ::tiff::tags::Tag;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
-use tiff::decoder::Decoder;
-use tiff::tags::Tag;
 
 use super::exif::{self, Directory};
 use super::picture::{Picture, check_pixels};
-use super::{palette, png, webp};
+use super::{gif, palette, png, tiff, webp};
 use crate::error::DecodeError;
 
 /// What a decoder may ask for before the size of the picture is known, in bytes.
@@ -20,9 +20,14 @@ const HEADER_MEMORY: u64 = 16 << 20;
 /// again to work with.
 const BYTES_PER_PIXEL: u64 = 16;
 
-/// Pixels that a byte of a file can stand for: deflate makes at most 1032 bytes of one, of eight
-/// pixels each. Run lengths and GIF's codes make less.
-const PIXELS_PER_BYTE: u64 = 8 * 1032;
+/// The most bytes that deflate makes of one, of at most eight pixels each. Run lengths and GIF's codes
+/// make less.
+const DEFLATE: u64 = 1032;
+
+/// The most that TIFF's LZW makes of one: a code of 12 bits stands for 4096 at most.
+const LZW: u64 = 2731;
+
+const WHITE: [u8; 3] = [255; 3];
 
 /// TIFF's tag of an XMP packet.
 const XMP: u16 = 700;
@@ -34,6 +39,11 @@ pub(super) fn decode(
     limit: u64,
 ) -> Result<(Picture, Option<Orientation>), DecodeError> {
     let mut orientation = None;
+    // How many pixels a byte can stand for; WebP's blank pictures are of any size.
+    let mut per_byte = match format {
+        ImageFormat::WebP => u64::MAX,
+        _ => 8 * DEFLATE,
+    };
     let mut bytes = Cow::Borrowed(bytes);
     match format {
         ImageFormat::Png => {
@@ -45,8 +55,17 @@ pub(super) fn decode(
             }
         }
         ImageFormat::Tiff => {
+            if tiff::claims_too_much(&bytes) {
+                return Err(DecodeError::Truncated);
+            }
             let compression = Decoder::new(Cursor::new(&*bytes))?.find_tag(Tag::Compression)?;
             let compression = compression.and_then(|value| value.into_u16().ok());
+            per_byte = match compression {
+                // A bit for a blank row, of any width.
+                Some(2..=4) => u64::MAX,
+                Some(5) => 8 * LZW,
+                _ => 8 * DEFLATE,
+            };
             if let Some(6 | 7) = compression {
                 return Err(DecodeError::Unsupported("a TIFF with JPEG data inside"));
             }
@@ -72,10 +91,8 @@ pub(super) fn decode(
     if pixels == 0 {
         return Err(DecodeError::Empty);
     }
-    // A few bytes can announce gigabytes. Blank pages of a facsimile and WebP's blank pictures
-    // may be of any size, and are whole.
-    let dense = matches!(format, ImageFormat::Tiff | ImageFormat::WebP);
-    if !dense && pixels / PIXELS_PER_BYTE > bytes.len() as u64 {
+    // A few bytes can announce gigabytes.
+    if pixels / per_byte > bytes.len() as u64 {
         return Err(DecodeError::Truncated);
     }
     limits.max_alloc = Some(HEADER_MEMORY + pixels * BYTES_PER_PIXEL);
@@ -92,30 +109,44 @@ pub(super) fn decode(
         }
         _ => {}
     }
-    if is_big_tiff(&bytes) {
+    if tiff::is_big(&bytes) {
         let known = decoder.orientation().ok();
         orientation = known.filter(|&known| known != Orientation::NoTransforms);
     }
     let image = DynamicImage::from_decoder(decoder)?;
     let rgb = match image.color().has_alpha() {
-        true => on_white(image),
+        true => match format {
+            ImageFormat::Gif => over(gif::background(&bytes).unwrap_or(WHITE), image),
+            ImageFormat::Tiff if tiff::is_premultiplied(&bytes) => premultiplied_on_white(image),
+            _ => over(WHITE, image),
+        },
         false => image.into_rgb8(),
     };
     Ok((Picture::whole(size, rgb.into_raw())?, orientation))
 }
 
-/// Whether a file is a TIFF file with places of 64 bits.
-pub(super) fn is_big_tiff(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"II\x2b\0") || bytes.starts_with(b"MM\0\x2b")
+/// Composites a transparent image on a colour.
+fn over(color: [u8; 3], image: DynamicImage) -> RgbImage {
+    let color = color.map(u16::from);
+    composited(image, |channel, value, alpha| {
+        ((value * alpha + color[channel] * (255 - alpha) + 127) / 255) as u8
+    })
 }
 
-/// Composites a transparent image on white.
-fn on_white(image: DynamicImage) -> RgbImage {
+/// Composites an image on white whose colours are multiplied by the transparency already.
+fn premultiplied_on_white(image: DynamicImage) -> RgbImage {
+    composited(image, |_, value, alpha| {
+        (value.min(alpha) + 255 - alpha) as u8
+    })
+}
+
+/// What `mix` makes of each channel's number, its value and the pixel's transparency.
+fn composited(image: DynamicImage, mix: impl Fn(usize, u16, u16) -> u8) -> RgbImage {
     let rgba = image.into_rgba8();
     let mut rgb = RgbImage::new(rgba.width(), rgba.height());
     for (to, from) in rgb.pixels_mut().zip(rgba.pixels()) {
-        let [r, g, b, a] = from.0.map(u16::from);
-        to.0 = [r, g, b].map(|c| ((c * a + 255 * (255 - a) + 127) / 255) as u8);
+        let [r, g, b, alpha] = from.0.map(u16::from);
+        to.0 = [(0, r), (1, g), (2, b)].map(|(channel, value)| mix(channel, value, alpha));
     }
     rgb
 }

@@ -3,8 +3,8 @@
 
 use std::io::Cursor;
 
-use tiff::ColorType;
-use tiff::decoder::{Decoder, DecodingResult};
+use ::tiff::ColorType;
+use ::tiff::decoder::{Decoder, DecodingResult};
 
 use super::exif::Directory;
 use super::picture::{Picture, check_pixels};

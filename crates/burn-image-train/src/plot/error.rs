@@ -1,17 +1,19 @@
 use std::{io, path::PathBuf};
 
+use burn_image_folder::shown;
+
 /// Why there is no picture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlotError {
     /// A file name that says neither SVG nor PNG.
-    #[error("`{}` is no picture's name: let it end in .svg or .png", .path.display())]
+    #[error("`{}` is no picture's name: let it end in .svg or .png", shown(.path))]
     Format {
         /// The path given.
         path: PathBuf,
     },
     /// Feature maps as vectors.
-    #[error("`{}` cannot be drawn as SVG: let it end in .png", .path.display())]
+    #[error("`{}` cannot be drawn as SVG: let it end in .png", shown(.path))]
     OnlyPng {
         /// The path given.
         path: PathBuf,
@@ -28,7 +30,7 @@ pub enum PlotError {
     #[error("the run `{0}` has no epoch to draw: train it for one at least")]
     Empty(String),
     /// The system refused to write.
-    #[error("cannot write `{}`: {reason}", .path.display())]
+    #[error("cannot write `{}`: {reason}", shown(.path))]
     Io {
         /// The file.
         path: PathBuf,

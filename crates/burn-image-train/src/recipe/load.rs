@@ -1,9 +1,9 @@
-use std::{fs, path::Path};
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::Recipe;
-use crate::{classifier::Classifier, error::TrainError, text::printable};
+use crate::{classifier::Classifier, error::TrainError, files, text::printable};
 
 impl<C: Classifier> Recipe<C> {
     /// Reads a recipe.
@@ -14,7 +14,7 @@ impl<C: Classifier> Recipe<C> {
     /// [`TrainError::Setting`] for a value out of its range.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, TrainError> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(TrainError::io("read the recipe", path))?;
+        let text = files::read_text(path).map_err(TrainError::io("read the recipe", path))?;
         Self::from_json(&text, path)
     }
 

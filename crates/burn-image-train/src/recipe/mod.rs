@@ -10,7 +10,7 @@ mod tests;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use burn::config::Config;
-use burn_image_folder::OnUnreadable;
+use burn_image_folder::{OnUnreadable, shown};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -126,9 +126,30 @@ impl<C: Classifier> Recipe<C> {
             self.label_smoothing,
             "at least 0 and below 1",
         )?;
+        self.validate_paths()?;
         self.validate_steps()?;
         self.device.check(self.strategy)?;
         TrainError::check(self.epochs > 0, "epochs", self.epochs, "at least 1")
+    }
+
+    /// Checks that the paths can be written down, since a recipe is a text.
+    fn validate_paths(&self) -> Result<(), TrainError> {
+        let paths = [
+            ("data.path", Some(&self.data.path)),
+            ("data.index", self.data.index.as_ref()),
+            ("init", self.init.as_ref()),
+        ];
+        for (field, path) in paths {
+            if let Some(path) = path {
+                TrainError::check(
+                    path.to_str().is_some(),
+                    field,
+                    format!("`{}`", shown(path)),
+                    "UTF-8, to be written into the run's recipe: rename it, or link to it",
+                )?;
+            }
+        }
+        Ok(())
     }
 
     /// Checks what a step does beside the optimizer.

@@ -19,16 +19,17 @@ pub(super) fn random<C: Classifier>(
     Ok(weights::number(recipe.model.init(classes, device)?))
 }
 
-/// The network with its first weights: those of a checkpoint, if the recipe names one. A new
-/// classifier follows from the seed.
-pub(super) fn first<C: Classifier>(
+/// The network with the weights of the checkpoint that the recipe starts from, if it names one, on a
+/// device with gradients. A new classifier follows from the seed.
+pub(super) fn initial<C: Classifier>(
     recipe: &Recipe<C>,
     classes: usize,
     device: &Device,
-) -> Result<C::Network, TrainError> {
+) -> Result<Option<C::Network>, TrainError> {
     let Some(path) = &recipe.init else {
-        return random(recipe, classes, device);
+        return Ok(None);
     };
+    let device = &device.clone().autodiff();
     device.seed(recipe.seed);
     let start = Start {
         path,
@@ -36,5 +37,5 @@ pub(super) fn first<C: Classifier>(
         allow_nan: recipe.init_allow_nan,
     };
     let network = recipe.model.init_from(start, classes, device)?;
-    Ok(weights::number(network))
+    Ok(Some(weights::number(network)))
 }

@@ -11,10 +11,7 @@ use burn::{
 };
 use burn_image_folder::{ImageBatch, SkipReport};
 
-use super::{
-    Training,
-    first::{first, random},
-};
+use super::{Training, first::random};
 use crate::{
     batch::{TrainLoader, Trainee},
     checkpoint::Checkpoints,
@@ -60,10 +57,12 @@ impl<C: Classifier> Training<C> {
     /// is full, and [`TrainError::Stopped`] for whatever else stopped it. A stop through
     /// `interrupter` is none: it saves the run as it is.
     pub fn run(
-        self,
+        mut self,
         renderer: Box<dyn MetricsRenderer>,
         interrupter: Interrupter,
     ) -> Result<Outcome, TrainError> {
+        // Not kept beside the one that learns.
+        let initial = self.initial.take();
         let train = self.train_loader()?;
         let val = self.val_loader()?;
         let skipped = [train.report(), val.report()];
@@ -92,7 +91,7 @@ impl<C: Classifier> Training<C> {
             path: Box::new(move |image| images.path(image)),
             metrics: [loss.name(), top1.name(), top5.name()].map(|name| name.to_string()),
         };
-        let session = self.session(train.num_batches())?;
+        let session = self.session(initial, train.num_batches())?;
         // Burn wants the parts of a run, though the session has its own.
         let learner = Learner::new(
             Trainee::on(&self.devices[0]),
@@ -129,14 +128,17 @@ impl<C: Classifier> Training<C> {
     }
 
     /// The run as it begins, for epochs of `batches` batches.
-    fn session(&self, batches: usize) -> Result<Session<C::Network>, TrainError> {
+    fn session(
+        &self,
+        initial: Option<C::Network>,
+        batches: usize,
+    ) -> Result<Session<C::Network>, TrainError> {
         let recipe = &self.recipe;
         let classes = self.folder.classes.len();
         let device = self.devices[0].clone().autodiff();
-        // Resumed, the weights come from the run; where it started from may be gone.
-        let model = match &self.checkpoint {
-            Some(_) => random(recipe, classes, &device)?,
-            None => first(recipe, classes, &device)?,
+        let model = match initial {
+            Some(network) => network,
+            None => random(recipe, classes, &device)?,
         };
         let mut model = session::freeze(model, &recipe.freeze);
         let mut optimizer = session::optimizer(recipe, &model);

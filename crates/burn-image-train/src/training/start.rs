@@ -5,7 +5,7 @@ use burn_image_folder::{
     ImageDataset, ImageFolder, ImageList, ImageLoader, LoaderConfig, Transform,
 };
 
-use super::first::first;
+use super::first::initial;
 use crate::{
     checkpoint::{Checkpoint, Checkpoints},
     classifier::Classifier,
@@ -30,6 +30,9 @@ pub struct Training<C: Classifier> {
     pub(super) run: RunDir,
     /// What to go on from, if anything.
     pub(super) checkpoint: Option<Checkpoint>,
+    /// The network that the recipe starts from, if it names one and no step was saved. Read once, and
+    /// before the run has a folder.
+    pub(super) initial: Option<C::Network>,
     pub(super) history: History,
     pub(super) wait: DataWait,
     pub(super) fingerprint: Fingerprint,
@@ -50,9 +53,7 @@ impl<C: Classifier> Training<C> {
         let given = recipe.output.clone().map(RunDir::at);
         given.as_ref().map_or(Ok(()), RunDir::check_free)?;
         let (folder, devices) = open(&recipe)?;
-        if recipe.init.is_some() {
-            first(&recipe, folder.classes.len(), &devices[0])?;
-        }
+        let initial = initial(&recipe, folder.classes.len(), &devices[0])?;
         let run = match given {
             Some(run) => run,
             None => RunDir::numbered(RUNS, name)?,
@@ -68,6 +69,7 @@ impl<C: Classifier> Training<C> {
             devices,
             run,
             checkpoint: None,
+            initial,
             history: History::default(),
             wait: DataWait::default(),
             _lock: lock,
@@ -143,6 +145,11 @@ impl<C: Classifier> Training<C> {
         let done = checkpoint
             .as_ref()
             .map(|checkpoint| checkpoint.state.epochs_done());
+        // With a checkpoint, where the run started from may be gone.
+        let initial = match checkpoint {
+            Some(_) => None,
+            None => initial(&recipe, folder.classes.len(), &devices[0])?,
+        };
         let mut history = History::load(run.metrics())?;
         history.truncate(done.unwrap_or(0));
         let training = Self {
@@ -151,6 +158,7 @@ impl<C: Classifier> Training<C> {
             devices,
             run,
             checkpoint,
+            initial,
             history,
             wait: DataWait::default(),
             fingerprint,

@@ -10,13 +10,13 @@ use burn::{
         BurnpackStore, ModuleSnapshot, ModuleStore, PytorchStore, bridge,
         burn_pack::Tensor as PackTensor,
     },
-    tensor::{Bytes, DType, Device, Shape},
+    tensor::{BoolStore, Bytes, DType, Device, Shape},
 };
 use safetensors::{Dtype, SafeTensors};
 
 use super::{
     Format, LARGEST_EXPANSION, Layout, WeightsError, archive,
-    error::{MESSAGE, NAME, list, shown},
+    error::{MESSAGE, NAME, list, shown, shown_path},
     layout::transpose,
     nest::{Fit, Nest, preferred},
 };
@@ -250,6 +250,8 @@ impl Checkpoint {
             });
         }
         let (nest, config, fit) = self.choose(fitting, |(nest, _, _)| nest)?;
+        let has_classifier = fit.mismatches.is_empty();
+        let fit = fit.without_head();
         let mut notes = Vec::new();
         if self.nests.len() > 1 {
             let (taken, all) = (nest.name(), self.nest_names());
@@ -262,11 +264,10 @@ impl Checkpoint {
             notes.push(format!(
                 "{} tensors of `{}` are no part of the network and left out: {}",
                 ignored.len(),
-                self.path.display(),
+                shown_path(&self.path),
                 list(ignored.iter().map(|name| shown(name, NAME)), 5)
             ));
         }
-        let has_classifier = fit.mismatches.is_empty();
         let model = self.fill(&config, nest, fit, device)?;
         Ok(Loaded {
             model,
@@ -417,6 +418,10 @@ fn contained<T>(path: &Path, read: impl FnOnce() -> Result<T, String>) -> Result
     })
 }
 
+/// What the reader of old files says of the class of a module, which they name as they name the data
+/// of tensors.
+const OLD_MODULE: &str = "storage persistent id has 4 fields";
+
 /// The names and shapes in a file.
 fn read(path: &Path, format: Format) -> Result<BTreeMap<String, PackTensor>, String> {
     fn tensors<S: ModuleStore>(mut store: S) -> Result<BTreeMap<String, PackTensor>, String> {
@@ -426,7 +431,15 @@ fn read(path: &Path, format: Format) -> Result<BTreeMap<String, PackTensor>, Str
     match format {
         Format::PyTorch => {
             archive::inspect(path)?;
-            tensors(PytorchStore::from_file(path).map_indices_contiguous(false))
+            let read = tensors(PytorchStore::from_file(path).map_indices_contiguous(false));
+            read.map_err(|message| match message.contains(OLD_MODULE) {
+                true => {
+                    "it holds a module and not its state_dict, as PyTorch before 1.6 pickled it: \
+                    load it in PyTorch and save its state_dict()"
+                        .into()
+                }
+                false => message,
+            })
         }
         Format::Burnpack => tensors(BurnpackStore::from_file(path).auto_extension(false)),
         Format::Safetensors => safetensors(&fs::read(path).map_err(|error| error.to_string())?),
@@ -443,8 +456,16 @@ fn safetensors(bytes: &[u8]) -> Result<BTreeMap<String, PackTensor>, String> {
             Dtype::F32 => DType::F32,
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,
+            // No weights, but other things that programs keep beside them.
             Dtype::I64 => DType::I64,
             Dtype::I32 => DType::I32,
+            Dtype::I16 => DType::I16,
+            Dtype::I8 => DType::I8,
+            Dtype::U64 => DType::U64,
+            Dtype::U32 => DType::U32,
+            Dtype::U16 => DType::U16,
+            Dtype::U8 => DType::U8,
+            Dtype::BOOL => DType::Bool(BoolStore::Native),
             other => return Err(format!("'{name}' has elements of type {other:?}")),
         };
         let (shape, data) = (Shape::from(view.shape()), view.data().to_vec());

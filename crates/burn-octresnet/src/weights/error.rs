@@ -1,4 +1,7 @@
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use crate::model::ModelError;
 
@@ -8,7 +11,7 @@ use crate::model::ModelError;
 #[non_exhaustive]
 pub enum WeightsError {
     /// The system refused something.
-    #[error("cannot {action} `{}`: {reason}", .path.display())]
+    #[error("cannot {action} `{}`: {reason}", shown_path(.path))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -20,14 +23,14 @@ pub enum WeightsError {
     /// None of the formats.
     #[error(
         "`{}` is no checkpoint: it is neither PyTorch (.pth, .pt), safetensors nor burnpack",
-        .path.display()
+        shown_path(.path)
     )]
     Format {
         /// The file.
         path: PathBuf,
     },
     /// A file that contradicts itself.
-    #[error("`{}` is damaged or not as its format wants it: {message}", .path.display())]
+    #[error("`{}` is damaged or not as its format wants it: {message}", shown_path(.path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -35,7 +38,7 @@ pub enum WeightsError {
         message: String,
     },
     /// Tensors of another network.
-    #[error("`{}` does not fit {network}: {mismatches}{nests}", .path.display())]
+    #[error("`{}` does not fit {network}: {mismatches}{nests}", shown_path(.path))]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -49,7 +52,7 @@ pub enum WeightsError {
     /// Tensors of no registered network.
     #[error(
         "`{}` holds the weights of no network that is known here, under {nests}: --arch NAME tells what does not fit",
-        .path.display()
+        shown_path(.path)
     )]
     UnknownNetwork {
         /// The file.
@@ -58,7 +61,7 @@ pub enum WeightsError {
         nests: String,
     },
     /// Several networks that fit.
-    #[error("`{}` has several networks that fit, under {nests}: --key chooses one", .path.display())]
+    #[error("`{}` has several networks that fit, under {nests}: --key chooses one", shown_path(.path))]
     Ambiguous {
         /// The file.
         path: PathBuf,
@@ -66,7 +69,7 @@ pub enum WeightsError {
         nests: String,
     },
     /// A key that is not there.
-    #[error("`{}` has no network under `{key}`, but under {nests}", .path.display())]
+    #[error("`{}` has no network under `{key}`, but under {nests}", shown_path(.path))]
     Key {
         /// The file.
         path: PathBuf,
@@ -78,7 +81,7 @@ pub enum WeightsError {
     /// A backbone.
     #[error(
         "`{}` has no classifier (fc.weight, fc.bias), else it is {network}: train --init gives it a new one",
-        .path.display()
+        shown_path(.path)
     )]
     Classifier {
         /// The file.
@@ -89,7 +92,7 @@ pub enum WeightsError {
     /// Numbers that are none.
     #[error(
         "`{}` has weights that are NaN or infinite: {}; --allow-nan takes them as they are",
-        .path.display(),
+        shown_path(.path),
         counts(.tensors)
     )]
     NotFinite {
@@ -101,7 +104,7 @@ pub enum WeightsError {
     /// Numbers that half precision does not have.
     #[error(
         "cannot write `{}` in half precision, which ends at 65504: beyond it are {}; write it in single precision",
-        .path.display(),
+        shown_path(.path),
         counts(.tensors)
     )]
     Half {
@@ -114,20 +117,20 @@ pub enum WeightsError {
     #[error(
         "`{}` is of lxtGH/OctaveConv_pytorch, whose blocks (ocb1, ocb2, ocb3) are wired in another way: \
          of PyTorch's Oct-ResNets those of d-li14/octconv.pytorch can be read",
-        .path.display()
+        shown_path(.path)
     )]
     Foreign {
         /// The file.
         path: PathBuf,
     },
     /// A file name that does not say what to write.
-    #[error("`{}` has no known ending: use .safetensors or .bpk", .path.display())]
+    #[error("`{}` has no known ending: use .safetensors or .bpk", shown_path(.path))]
     Ending {
         /// The file.
         path: PathBuf,
     },
     /// A network that burn-onnx does not know how to write.
-    #[error("cannot write `{}` as ONNX: {message}", .path.display())]
+    #[error("cannot write `{}` as ONNX: {message}", shown_path(.path))]
     Onnx {
         /// The file.
         path: PathBuf,
@@ -262,6 +265,16 @@ pub(super) const NAME: usize = 120;
 
 /// The most bytes that are said of a library's message, which may repeat what is in a file.
 pub(super) const MESSAGE: usize = 300;
+
+/// The path of a file, or its name, as it may be put on a terminal, with bytes that are no UTF-8 escaped, too.
+pub(super) fn shown_path(path: &Path) -> String {
+    let chunks = path.as_os_str().as_encoded_bytes().utf8_chunks();
+    let shown = chunks.map(|chunk| {
+        let valid = shown(chunk.valid(), usize::MAX);
+        format!("{valid}{}", chunk.invalid().escape_ascii())
+    });
+    shown.collect()
+}
 
 /// A text out of a file as it may be put on a terminal: what is no visible letter is escaped, and of a
 /// text of more than `most` bytes the start is left.

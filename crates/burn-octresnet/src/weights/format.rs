@@ -1,4 +1,9 @@
-use std::{fmt, fs::File, io::Read, path::Path};
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
 
 use super::WeightsError;
 
@@ -32,7 +37,7 @@ impl Format {
     pub fn detect(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
         let mut start = Vec::new();
-        let file = File::open(path).map_err(WeightsError::io("open", path))?;
+        let file = open(path).map_err(WeightsError::io("open", path))?;
         (file.take(512).read_to_end(&mut start)).map_err(WeightsError::io("read", path))?;
         Self::of(&start).ok_or_else(|| WeightsError::Format { path: path.into() })
     }
@@ -50,6 +55,15 @@ impl Format {
         // A pickle of protocol 2 or later starts with the protocol.
         let pickle = matches!(start, [0x80, 2..=5, ..]);
         (zip || tar || pickle).then_some(Self::PyTorch)
+    }
+}
+
+/// Opens a file, but no pipe or device, which may wait for ever.
+fn open(path: &Path) -> io::Result<File> {
+    let kind = fs::metadata(path)?;
+    match kind.is_file() || kind.is_dir() {
+        true => File::open(path),
+        false => Err(io::Error::other("it is no regular file")),
     }
 }
 

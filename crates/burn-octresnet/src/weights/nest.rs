@@ -17,6 +17,14 @@ const BEGINNINGS: [&str; 2] = ["layer1.0.", "features.1.0.conv."];
 /// Words in the key of weights that are averages of those of many steps.
 const AVERAGES: [&str; 5] = ["ema", "swa", "avg", "average", "averaged"];
 
+/// Modules that programs put around the modules of a network.
+const WRAPPERS: [&str; 4] = [
+    "module",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+];
+
 /// What a layer's own tensors are called, in any layout.
 const OF_LAYERS: [&str; 10] = [
     "weight",
@@ -44,8 +52,11 @@ pub(super) struct Nest {
 }
 
 impl Nest {
-    /// Every nest of a file; if there is none, all that the names have in common is the key of one.
+    /// Every nest of a file, without what stands around modules within a network; if there is none, all that the names have in common is the key of one.
     pub(super) fn all(tensors: &BTreeMap<String, PackTensor>) -> Vec<Self> {
+        let named = tensors.iter();
+        let named = named.map(|(name, tensor)| (without_wrappers(name), tensor.clone()));
+        let tensors: &BTreeMap<String, PackTensor> = &named.collect();
         let mut keys: BTreeSet<&str> = tensors.keys().filter_map(|name| key(name)).collect();
         if keys.is_empty() {
             keys.insert(common_key(tensors.keys()));
@@ -177,14 +188,22 @@ pub(super) struct Fit<'a> {
 }
 
 impl Fit<'_> {
-    /// Whether all is there but a classifier.
+    /// Whether all is there but a classifier, in whose place another head may be.
     pub(super) fn lacks_classifier(&self) -> bool {
         let Mismatches {
             missing,
             unexpected,
             wrong,
         } = &self.mismatches;
-        *missing == CLASSIFIER && unexpected.is_empty() && wrong.is_empty()
+        *missing == CLASSIFIER
+            && unexpected.iter().all(|name| part(name) == "fc")
+            && wrong.is_empty()
+    }
+
+    /// Without the head that is in the place of a classifier.
+    pub(super) fn without_head(mut self) -> Self {
+        self.ignored.append(&mut self.mismatches.unexpected);
+        self
     }
 }
 
@@ -220,6 +239,17 @@ fn common_key<'a>(mut names: impl Iterator<Item = &'a String> + Clone) -> &'a st
 /// The first module of a name.
 fn part(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
+}
+
+/// A name without the wrappers behind the name of a stage.
+fn without_wrappers(name: &str) -> String {
+    let mut inside = false;
+    let modules = name.split('.').filter(|module| {
+        let wrapper = inside && WRAPPERS.contains(module);
+        inside |= module.starts_with("layer");
+        !wrapper
+    });
+    modules.collect::<Vec<_>>().join(".")
 }
 
 /// Burn's path of a parameter without the variants of enums, which no other format has.

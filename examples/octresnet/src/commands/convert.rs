@@ -1,7 +1,8 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use burn::tensor::Device;
-use burn_image_train::text::thousands;
+use burn_image_folder::shown;
+use burn_image_train::text::{lossy, thousands};
 use burn_octresnet::{
     model::{Alpha, Arch, OctResNetConfig, Stem},
     weights::{Checkpoint, Format, WeightsError},
@@ -64,6 +65,7 @@ struct Converted {
     classes: usize,
     params: u64,
     input: String,
+    #[serde(serialize_with = "lossy")]
     output: PathBuf,
     bytes: u64,
 }
@@ -137,7 +139,7 @@ fn line(converted: &Converted) -> String {
         ..
     } = converted;
     let (params, bytes) = (thousands(converted.params), thousands(*bytes));
-    let output = output.display();
+    let output = shown(output);
     format!(
         "{input} -> {output} ({bytes} bytes): {arch}, alpha {alpha}, width {width}, {classes} classes, {params} parameters"
     )

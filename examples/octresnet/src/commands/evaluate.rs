@@ -1,14 +1,16 @@
 use std::{path::PathBuf, process::ExitCode};
 
-use burn_image_folder::ImageList;
+use burn_image_folder::{ImageList, shown};
 use burn_image_train::{Evaluation, text::percent};
 use clap::Args;
 use serde::Serialize;
 
-use super::robustness::{RobustnessArgs, Shown};
+use super::{
+    TrainedModel,
+    robustness::{RobustnessArgs, Shown},
+};
 use crate::{
     cli::MachineArgs,
-    network::TrainedModel,
     output::{print, print_json, progress},
     table::Table,
 };
@@ -120,18 +122,13 @@ fn table(result: &Evaluation) -> String {
         0 => String::new(),
         skipped => format!(" ({skipped} more could not be read)"),
     };
-    let names = result
-        .per_class
-        .iter()
-        .map(|class| class.class.chars().count());
-    let width = names.max().unwrap_or(0).max("class".len());
-    let mut text = format!(
-        "{images} images{skipped}: loss {loss:.4}, top-1 {top1}, top-5 {top5}\n\n{:width$}  {:>7}  {:>7}",
-        "class", "images", "top-1"
-    );
+    let mut classes = Table::new(&["class", "images", "top-1"]);
     for class in &result.per_class {
         let top1 = class.top1.map_or("–".into(), percent);
-        text += &format!("\n{:width$}  {:>7}  {top1:>7}", class.class, class.images);
+        classes.row([shown(class.class.as_ref()), class.images.to_string(), top1]);
     }
-    text
+    let text = format!(
+        "{images} images{skipped}: loss {loss:.4}, top-1 {top1}, top-5 {top5}\n\n{classes}"
+    );
+    text.trim_end().into()
 }

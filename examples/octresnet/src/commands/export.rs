@@ -6,7 +6,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use burn::tensor::Device;
-use burn_image_train::{RunDir, text::thousands};
+use burn_image_folder::shown;
+use burn_image_train::{
+    RunDir,
+    text::{lossy, thousands},
+};
 use burn_octresnet::{
     model::{Alpha, Arch, OctResNet, Stride},
     weights::Format,
@@ -73,6 +77,7 @@ type Input = [Option<usize>; 4];
 struct Exported {
     arch: Arch,
     alpha: Alpha,
+    #[serde(serialize_with = "lossy")]
     output: PathBuf,
     bytes: u64,
     input: Option<Input>,
@@ -130,7 +135,7 @@ impl ExportArgs {
             if Format::of_ending(&output).is_err() {
                 bail!(
                     "`{}` has no known ending: use .onnx, .safetensors or .bpk",
-                    output.display()
+                    shown(&output)
                 );
             }
             let of_onnx = [
@@ -141,7 +146,7 @@ impl ExportArgs {
             if self.keep_norms || of_onnx.contains(&true) {
                 bail!(
                     "--size, --batch, --stride and --keep-norms are for ONNX, and `{}` is not: add --onnx or name it .onnx",
-                    output.display()
+                    shown(&output)
                 );
             }
         }
@@ -217,7 +222,7 @@ fn line(exported: &Exported) -> String {
         bytes,
         input,
     } = exported;
-    let (output, bytes) = (output.display(), thousands(*bytes));
+    let (output, bytes) = (shown(output), thousands(*bytes));
     let input = input.map_or(String::new(), |shape| {
         let shape = shape.map(|axis| axis.map_or("batch".to_string(), |size| size.to_string()));
         format!(", images {}", shape.join("x"))

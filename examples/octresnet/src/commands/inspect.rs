@@ -4,7 +4,8 @@ use burn_image_train::{DeviceName, plot::Maps};
 use clap::Args;
 use serde::Serialize;
 
-use crate::{inspect::Inspection, network::TrainedModel, output::print_json};
+use super::TrainedModel;
+use crate::{inspect::Inspection, output::print_json};
 
 /// Draws what a network's two frequencies see of an image.
 ///
@@ -42,8 +43,8 @@ pub(crate) struct InspectArgs {
 
 #[derive(Serialize)]
 struct Seen<'a> {
-    image: PathBuf,
-    files: Vec<PathBuf>,
+    image: String,
+    files: Vec<String>,
     low_variance: f64,
     layers: Vec<Shapes<'a>>,
 }
@@ -72,9 +73,10 @@ pub(super) fn run(arguments: InspectArgs) -> anyhow::Result<ExitCode> {
         low: shape(&layer.low),
         lower: layer.lower.iter().map(|(shape, _)| *shape).collect(),
     });
+    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
     print_json(&Seen {
-        files: seen.save(&folder)?,
-        image: arguments.image,
+        files: seen.save(&folder)?.iter().map(text).collect(),
+        image: text(&arguments.image),
         low_variance: seen.low_variance,
         layers: layers.collect(),
     })?;

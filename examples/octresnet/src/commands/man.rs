@@ -1,6 +1,7 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
+use burn_image_folder::shown;
 use clap::{Args, CommandFactory};
 
 use crate::{cli::Cli, output::print};
@@ -19,10 +20,10 @@ pub(crate) struct ManArgs {
 
 pub(super) fn run(arguments: ManArgs) -> anyhow::Result<ExitCode> {
     let folder = &arguments.folder;
-    let shown = folder.display();
+    let shown = shown(folder);
     fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{shown}`"))?;
     clap_mangen::generate_to(Cli::command(), folder)
         .with_context(|| format!("cannot write manual pages into `{shown}`"))?;
-    print(&shown.to_string())?;
+    print(&shown)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -23,7 +23,10 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::cli::Cli;
+use crate::{cli::Cli, network::ModelRecipe};
+
+/// A trained network of the family.
+type TrainedModel = burn_image_train::TrainedModel<ModelRecipe>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

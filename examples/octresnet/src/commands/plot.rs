@@ -4,6 +4,7 @@ use std::{
     process::ExitCode,
 };
 
+use burn_image_folder::shown;
 use burn_image_train::{
     History, RunDir, TrainError,
     plot::{Curve, CurvesPicture, Save},
@@ -45,10 +46,7 @@ pub(super) fn run(arguments: PlotArgs) -> anyhow::Result<ExitCode> {
     for path in &arguments.output {
         picture.save(path)?;
     }
-    let names = arguments
-        .output
-        .iter()
-        .map(|path| path.display().to_string());
+    let names = arguments.output.iter().map(|path| shown(path));
     print(&names.collect::<Vec<_>>().join("\n"))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -78,14 +76,12 @@ fn names(runs: &[PathBuf]) -> Vec<String> {
                 .and_then(|file| Some(file.parent()?.to_path_buf())),
         };
         let name = folder.as_deref().and_then(Path::file_name);
-        name.map_or(run.display().to_string(), |name| {
-            name.to_string_lossy().into()
-        })
+        name.map_or(shown(run), |name| shown(name.as_ref()))
     };
     let names: Vec<String> = runs.iter().map(short).collect();
     let different: HashSet<_> = names.iter().collect();
     match different.len() == names.len() {
         true => names,
-        false => runs.iter().map(|run| run.display().to_string()).collect(),
+        false => runs.iter().map(|run| shown(run)).collect(),
     }
 }

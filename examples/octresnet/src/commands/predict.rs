@@ -1,14 +1,12 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
-use burn_image_folder::list_images;
+use burn_image_folder::{list_images, shown};
 use burn_image_train::{DeviceName, Prediction, text::percent};
 use clap::Args;
 
-use crate::{
-    network::TrainedModel,
-    output::{print, print_json},
-};
+use super::TrainedModel;
+use crate::output::{print, print_json};
 
 /// Says what a trained network sees in images.
 ///
@@ -68,7 +66,7 @@ pub(super) fn run(arguments: PredictArgs) -> anyhow::Result<ExitCode> {
 fn line(prediction: &Prediction) -> String {
     let ranked = prediction.predictions.iter();
     let ranked: Vec<_> = ranked
-        .map(|r| format!("{} {}", r.class, percent(r.probability)))
+        .map(|r| format!("{} {}", shown(r.class.as_ref()), percent(r.probability)))
         .collect();
-    format!("{}: {}", prediction.image.display(), ranked.join(", "))
+    format!("{}: {}", shown(&prediction.image), ranked.join(", "))
 }

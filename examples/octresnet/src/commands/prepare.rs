@@ -3,7 +3,10 @@ use std::{
     process::ExitCode,
 };
 
-use burn_image_folder::prepare::{self, ImageNet, Labels, PartReport, PrepareError, Prepared};
+use burn_image_folder::{
+    prepare::{self, ImageNet, Labels, PartReport, PrepareError, Prepared},
+    shown,
+};
 use burn_image_train::text::thousands;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -190,7 +193,7 @@ fn line(output: &Path, part: &PartReport) -> String {
     let folder = output.join(part.split.folder());
     let what = part.counts.map(count);
     let what = what.unwrap_or("there already, left as it is".into());
-    format!("{}: {what}", folder.display())
+    format!("{}: {what}", shown(&folder))
 }
 
 fn row(part: &PartReport) -> PartRow {

@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use burn_image_folder::shown;
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use serde::Serialize;
 
@@ -80,7 +81,7 @@ fn row(name: &'static str) -> anyhow::Result<Row> {
         expected,
         arch: model.arch.to_string(),
         alpha: model.alpha.to_string(),
-        data: data.path.display().to_string(),
+        data: shown(&data.path),
         epochs,
     })
 }

@@ -1,5 +1,6 @@
 use std::{path::PathBuf, process::ExitCode};
 
+use burn_image_folder::shown;
 use burn_image_train::{DeviceName, Report, RunDir};
 use clap::Args;
 
@@ -35,6 +36,6 @@ pub(super) fn run(arguments: ReportArgs) -> anyhow::Result<ExitCode> {
     let run = RunDir::at(arguments.run);
     let report =
         Report::<ModelRecipe>::measure(run, arguments.data.as_deref(), &device, progress())?;
-    print(&report.write()?.display().to_string())?;
+    print(&shown(&report.write()?))?;
     Ok(ExitCode::SUCCESS)
 }

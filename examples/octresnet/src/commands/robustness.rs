@@ -7,7 +7,8 @@ use burn_image_folder::{Corruption, ImageList};
 use burn_image_train::{Attack, Evaluation, TrainError};
 use clap::{Args, ValueEnum};
 
-use crate::{network::TrainedModel, output::progress};
+use super::TrainedModel;
+use crate::output::progress;
 
 /// Corruptions and attacks.
 #[derive(Debug, Args)]

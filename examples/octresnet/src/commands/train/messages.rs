@@ -2,6 +2,7 @@
 
 use std::{env, path::Path, time::Instant};
 
+use burn_image_folder::shown;
 use burn_image_train::{
     Backend, DeviceName, Outcome, Plan, Training,
     text::{percent, short_count, thousands},
@@ -37,7 +38,7 @@ pub(super) fn describe(plan: &Plan<ModelRecipe>, resumed: bool) {
         );
     }
     if let (false, Some(init)) = (resumed, &plan.init) {
-        eprintln!("first weights from {}", init.display());
+        eprintln!("first weights from {}", shown(init));
     }
     let on = match devices.names() {
         [device] => format!("device {device}"),
@@ -65,7 +66,7 @@ pub(super) fn describe(plan: &Plan<ModelRecipe>, resumed: bool) {
     };
     eprintln!(
         "{last} epochs of {steps} steps into {}{from}; Ctrl-C stops",
-        plan.run.root().display()
+        shown(plan.run.root())
     );
 }
 
@@ -109,7 +110,7 @@ pub(super) fn say(
     start: Instant,
     page: Option<&Path>,
 ) {
-    let folder = outcome.run.root().display();
+    let folder = shown(outcome.run.root());
     let [done, epochs] = outcome.epochs;
     if outcome.skipped > 0 {
         eprintln!(
@@ -141,7 +142,7 @@ pub(super) fn say(
         );
     } else {
         if let Some(page) = page {
-            eprintln!("report: {}", page.display());
+            eprintln!("report: {}", shown(page));
         }
         eprintln!("done in {:.0} s; try:", start.elapsed().as_secs_f64());
         eprintln!("  {} evaluate {}", program(), quoted(outcome.run.root()));
@@ -157,7 +158,11 @@ fn program() -> String {
 
 /// A path as a shell takes it.
 fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
+    let text = shown(path);
+    if path.to_str() != Some(&text) {
+        // Bash and Zsh undo these escapes.
+        return format!("$'{}'", path.as_os_str().as_encoded_bytes().escape_ascii());
+    }
     let plain = |c: char| c.is_alphanumeric() || "/._-+:\\".contains(c);
     match text.chars().all(plain) {
         true => text,
@@ -173,5 +178,6 @@ mod tests {
     fn printed_paths_can_be_pasted() {
         assert_eq!(quoted(Path::new("runs/a-1")), "runs/a-1");
         assert_eq!(quoted(Path::new("my run's")), r"'my run'\''s'");
+        assert_eq!(quoted(Path::new("a\nb'c")), r"$'a\nb\'c'");
     }
 }

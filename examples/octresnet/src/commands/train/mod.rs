@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::anyhow;
 use burn::train::Interrupter;
+use burn_image_folder::shown;
 use burn_image_train::{
     Devices, OnNan, Outcome, PlainProgress, Plan, Precision, Report, RunDir, Strategy, TrainError,
     Training,
@@ -19,7 +20,7 @@ use messages::{describe, say, warn_of_memory};
 use crate::{
     cli::{ModelArgs, WeightsArgs},
     logging,
-    network::{ModelRecipe, Recipe, default_run},
+    network::{ModelRecipe, Recipe},
     output::progress,
     recipes,
     terminal::{self, Tui},
@@ -156,7 +157,7 @@ pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
 fn prepare(arguments: &TrainArgs) -> anyhow::Result<Training<ModelRecipe>> {
     let mut recipe = match &arguments.config {
         Some(path) => recipes::load(path)?,
-        None => default_run(),
+        None => recipes::default_run(),
     };
     arguments.apply(&mut recipe);
     let name = run_name(arguments.config.as_deref(), &recipe);
@@ -237,7 +238,7 @@ fn hint_of_bundled_images(error: TrainError) -> anyhow::Error {
     match error {
         TrainError::NoData { path } if path == recipes::bundled_images() => anyhow!(
             "the bundled pictures are not here: `octresnet prepare emoji` writes them to `{}`; or give your own with --data",
-            path.display()
+            shown(&path)
         ),
         error => error.into(),
     }
