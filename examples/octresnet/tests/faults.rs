@@ -68,7 +68,7 @@ fn pipes_are_not_waited_for() {
     place.train("run", "--epochs 1").good();
     for line in [
         "convert pipe to.bpk",
-        "export pipe --output to.bpk",
+        "export pipe to.bpk",
         "train --data images --init pipe",
         "train --config pipe",
         "predict run pipe",

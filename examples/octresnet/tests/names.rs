@@ -76,7 +76,7 @@ fn names_of_files_are_printed_escaped() {
             "convert run@ @.safetensors",
             format!("-> {SHOWN}.safetensors ("),
         ),
-        (0, "export run@ --output @.bpk", format!("{SHOWN}.bpk (")),
+        (0, "export run@ @.bpk", format!("{SHOWN}.bpk (")),
         (
             0,
             &format!("train {TINY} --data images@ --init @.bpk --output next"),
