@@ -294,10 +294,12 @@ mod tests {
             targets: Tensor::from_data(targets, &device),
         };
         let down = [6.0, 5.0, 4.0, 3.0, 2.0, 1.0];
-        tally
-            .add(batch(&[1.0, 2.0, 3.0], vec![down; 3], &[0, 4, 5]))
-            .unwrap();
-        tally.add(batch(&[6.0], vec![down], &[0])).unwrap();
+        for batch in [
+            batch(&[1.0, 2.0, 3.0], vec![down; 3], &[0, 4, 5]),
+            batch(&[6.0], vec![down], &[0]),
+        ] {
+            tally.add(batch, |_| Ok(())).unwrap();
+        }
         let names: Vec<_> = (0..6).map(|class| class.to_string()).collect();
         let result = tally.finish(&names, 2);
         assert_eq!((result.images, result.skipped), (4, 2));
