@@ -17,6 +17,7 @@ use crate::{
     trained::TrainedModel,
 };
 use burn::tensor::Device;
+use burn_image_folder::shown;
 
 /// Classes in the report's table; all are in `report/classes.csv`.
 const MOST_CLASSES: usize = 60;
@@ -298,7 +299,7 @@ fn name(run: &RunDir) -> String {
 fn escaped(text: &str) -> String {
     let special = |c: char| "\\`*_[]<>|#".contains(c);
     let escape = |c: char| special(c).then_some('\\').into_iter().chain([c]);
-    text.chars().flat_map(escape).collect()
+    shown(text.as_ref()).chars().flat_map(escape).collect()
 }
 
 fn duration(seconds: f64) -> String {
@@ -317,5 +318,6 @@ mod tests {
     fn names_of_classes_cannot_break_a_table() {
         assert_eq!(escaped("a|b_c"), r"a\|b\_c");
         assert_eq!(escaped("Käfer 7"), "Käfer 7");
+        assert_eq!(escaped("a\nb"), r"a\\nb");
     }
 }

@@ -95,7 +95,7 @@ fn names_of_files_are_printed_escaped() {
             "convert run@ @",
             format!("`{SHOWN}` has no known ending"),
         ),
-        (1, "export no@", format!("`no{SHOWN}`")),
+        (1, "export no@ to.bpk", format!("`no{SHOWN}`")),
         (1, "plot no@ --output to.svg", format!("`no{SHOWN}`")),
         (1, "prepare cifar no@", format!("`no{SHOWN}`")),
     ] {
