@@ -75,7 +75,7 @@ impl Backend {
     }
 
     /// The backends that this program was built with, best first.
-    pub fn compiled_in() -> impl Iterator<Item = Self> {
+    pub fn compiled_in() -> impl Iterator<Item = Self> + Clone {
         Self::ALL.into_iter().filter(|b| b.is_compiled_in())
     }
 

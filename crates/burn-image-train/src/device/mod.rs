@@ -1,6 +1,7 @@
 //! Where networks are computed: one device by its name, or several that train together.
 
 mod backend;
+mod driver;
 mod error;
 mod list;
 #[cfg(feature = "remote")]
@@ -27,7 +28,8 @@ use crate::text::{first_line, panic_message};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceName {
-    /// The first device of the best backend that is compiled in.
+    /// The first device of the best backend that is compiled in, and whose driver is not known to be
+    /// missing.
     #[default]
     Auto,
     /// A device of a certain backend.
@@ -55,13 +57,15 @@ impl DeviceName {
     /// A [`DeviceError`] if this program was built without the backend.
     pub fn resolved(&self) -> Result<Self, DeviceError> {
         match self {
-            Self::Auto => match Backend::compiled_in().next() {
-                Some(backend) => Ok(Self::On {
-                    backend,
-                    index: None,
-                }),
-                None => Err(DeviceError::NoneCompiledIn),
-            },
+            Self::Auto => {
+                let there = |backend: &Backend| driver::missing(*backend, None).is_none();
+                let mut backends = Backend::compiled_in();
+                // Without any, the first says what it misses.
+                let backend = (backends.clone().find(there)).or_else(|| backends.next());
+                let index = None;
+                let on = |backend| Self::On { backend, index };
+                backend.map(on).ok_or(DeviceError::NoneCompiledIn)
+            }
             Self::On { backend, .. } if !backend.is_compiled_in() => {
                 Err(DeviceError::NotCompiledIn(*backend))
             }
@@ -84,7 +88,12 @@ impl DeviceName {
             name: name.clone(),
             reason: first_line(reason),
         };
-        // A missing driver or GPU shows only at the first computation, and as a panic.
+        if let Self::On { backend, index } = name
+            && let Some(reason) = driver::missing(backend, index)
+        {
+            return Err(unusable(&reason));
+        }
+        // Any other missing driver or GPU shows only at the first computation, and as a panic.
         let tried = catch_unwind(AssertUnwindSafe(|| {
             let device = name.create()?;
             let sum = Tensor::<1>::ones([2], &device).sum();
@@ -236,6 +245,17 @@ mod tests {
         assert_eq!(
             "flex:1".parse::<DeviceName>().unwrap_err().to_string(),
             "device 'flex' has no number: use flex"
+        );
+    }
+
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn without_a_driver_one_line_says_so() {
+        let name: DeviceName = "cuda:999".parse().unwrap();
+        let error = name.open().unwrap_err().to_string();
+        assert!(
+            error.contains("NVIDIA driver") && !error.contains('\n'),
+            "{error}"
         );
     }
 
