@@ -1,0 +1,136 @@
+"""Pictures of the page as SVG."""
+
+import statistics
+from dataclasses import dataclass
+
+INK, GRID = "#262626", "#e0e0e0"
+# Okabe and Ito, whose colours differ for the colour-blind, too.
+COLOURS = ["#d55e00", "#e69f00", "#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#7f7f7f"]
+COLOURS += ["#f0c75e", "#c9a227", "#8a6d1a", "#5b4a12"]
+
+
+@dataclass
+class Point:
+    """A network: its accuracies, and what it costs in each panel."""
+
+    name: str
+    values: list
+    costs: list
+
+
+@dataclass
+class Panel:
+    """A rectangle of the picture with its axes."""
+
+    box: tuple  # left, top, right, bottom
+    x: tuple  # lowest, highest
+    y: tuple
+
+    def at(self, x, y):
+        left, top, right, bottom = self.box
+        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        up = (y - self.y[0]) / (self.y[1] - self.y[0])
+        return left + across * (right - left), bottom - up * (bottom - top)
+
+    def grid(self, title, xs, names=None):
+        """Lines with their values; `xs` are the places of marks below."""
+        left, top, right, bottom = self.box
+        parts = [text((left + right) / 2, top - 10, title, size=13)]
+        for value in ticks(*self.y):
+            _, y = self.at(self.x[0], value)
+            parts.append(f'<path d="M{left} {y:.1f}H{right}" stroke="{GRID}"/>')
+            parts.append(text(left - 6, y + 4, f"{value:g}", "end"))
+        for x, name in zip(xs, names or [f"{x:g}" for x in xs]):
+            parts.append(text(self.at(x, self.y[0])[0], bottom + 16, name))
+        return parts
+
+
+def text(x, y, content, anchor="middle", size=11):
+    where = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}"'
+    return f"<text {where}>{content}</text>"
+
+
+def ticks(low, high, most=6):
+    steps = [n * 10**e for e in range(-3, 4) for n in (1, 2, 5)]
+    step = next(step for step in steps if (high - low) / step <= most)
+    first = int(low // step)
+    marks = [round(n * step, 6) for n in range(first, first + 2 * most + 2)]
+    return [mark for mark in marks if low <= mark <= high]
+
+
+def around(values, share=0.08):
+    room = max(share * (max(values) - min(values)), 1e-3)
+    return min(values) - room, max(values) + room
+
+
+def svg(width, height, parts):
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" fill="{INK}">\n'
+        '<rect width="100%" height="100%" fill="#ffffff"/>\n' + "\n".join(parts) + "\n</svg>\n"
+    )
+
+
+def legend(names, left, top, columns, across):
+    parts = []
+    for place, name in enumerate(names):
+        x, y = left + across * (place % columns), top + 20 * (place // columns)
+        parts.append(f'<circle cx="{x}" cy="{y}" r="5" fill="{COLOURS[place % len(COLOURS)]}"/>')
+        parts.append(text(x + 10, y + 4, name, "start"))
+    return parts
+
+
+def costs(points, titles):
+    """Accuracy over each cost: the mean of each network with its standard deviation."""
+    parts = [text(14, 20, "top-1 (%) over", "start", 13)]
+    have = [point for point in points if point.values and None not in point.costs]
+    if not have:
+        return svg(960, 40, [text(14, 20, "nothing measured yet", "start")])
+    y = around([value for point in have for value in point.values])
+    for place, title in enumerate(titles):
+        left = 48 + 310 * place
+        x = around([point.costs[place] for point in have])
+        panel = Panel((left, 48, left + 270, 330), x, y)
+        parts += panel.grid(title, ticks(*x))
+        for number, point in enumerate(points):
+            if point not in have:
+                continue
+            mean, colour = statistics.mean(point.values), COLOURS[number % len(COLOURS)]
+            deviation = statistics.stdev(point.values) if len(point.values) > 1 else 0
+            cx, low = panel.at(point.costs[place], mean - deviation)
+            _, high = panel.at(point.costs[place], mean + deviation)
+            _, cy = panel.at(point.costs[place], mean)
+            parts.append(f'<path d="M{cx:.1f} {low:.1f}V{high:.1f}" stroke="{colour}"/>')
+            parts.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="5" fill="{colour}"/>')
+    parts += legend([point.name for point in points], 54, 372, 4, 232)
+    return svg(960, 390 + 20 * (len(points) // 4), parts)
+
+
+def robustness(shown, arms, label):
+    """A panel for each way to spoil pictures: mean top-1 over its strength, a line for each network."""
+    kinds = {}
+    for way in shown:
+        kind, _, strength = way.partition(":")
+        kinds.setdefault(kind, []).append((strength, way))
+    clean = kinds.pop("clean", None)
+    if not clean or not kinds:
+        return svg(960, 40, [text(14, 20, "nothing measured yet", "start")])
+    parts = [text(14, 20, "top-1 (%) of", "start", 13)]
+    for place, (kind, steps) in enumerate(kinds.items()):
+        steps = [("clean", "clean"), *steps]
+        left, top = 44 + 232 * (place % 4), 48 + 220 * (place // 4)
+        panel = Panel((left, top, left + 186, top + 160), (-0.2, len(steps) - 0.8), (0, 100))
+        parts += panel.grid(kind, range(len(steps)), [name for name, _ in steps])
+        for number, arm in enumerate(arms):
+            spots = [
+                panel.at(step, statistics.mean(shown[way][arm]))
+                for step, (_, way) in enumerate(steps)
+                if shown[way][arm]
+            ]
+            line = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
+            parts.append(
+                f'<polyline points="{line}" fill="none" stroke="{COLOURS[number]}" stroke-width="2"/>'
+            )
+    rows = (len(kinds) + 3) // 4
+    parts += legend([label(arm) for arm in arms], 54, 62 + 220 * rows, 5, 180)
+    return svg(960, 84 + 220 * rows, parts)
