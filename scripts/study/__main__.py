@@ -9,8 +9,8 @@ Stages: `tune` chooses a learning rate for each arm; `clock` measures millisecon
 that does nothing else; `final` trains every arm with every seed; `timed` trains some again for equal time;
 `robustness` shows the trained networks spoiled pictures; `page` writes the tables and pictures. Each does
 what has no line yet in the results, a file of JSON lines beside the page. Runs lie under --runs; to go on
-on another machine, bring that folder only if networks in it are still to be shown spoiled pictures. Trained
-runs are asked one by one, two at a time, each on one thread. What is compared stands in settings.py. Needs
+on another machine, bring that folder only if networks in it are still to be shown spoiled pictures. Two
+runs at a time, each on one thread and behind whatever else the machine does. What is compared stands in settings.py. Needs
 Python 3.9 and nothing else.
 """
 
@@ -24,9 +24,9 @@ from pathlib import Path
 import page
 import split
 import work
-from choice import epochs_of, finals, rate_of, shown, tunings
+from choice import finals, shown, tunings
 from results import Results
-from settings import ROOT, Settings
+from settings import ROOT, Settings, at_width
 
 STAGES = ["tune", "clock", "final", "timed", "robustness", "page"]
 
@@ -52,6 +52,7 @@ def arguments():
         type=shlex.split,
         default=[str(ROOT / "target/release/octresnet")],
         metavar="COMMAND",
+        help="target/release/octresnet unless given",
     )
     return parser.parse_args()
 
@@ -65,7 +66,8 @@ def settings_of(args):
 
 def measure(results, what, ask):
     """Asks, keeps the answer and says so."""
-    print(" ".join(f"{value}" for value in what.values()), "…", file=sys.stderr, flush=True)
+    name = " ".join(str(value) for value in what.values())
+    sys.stderr.write(f"{name} …\n")
     results.add(what, ask(what))
 
 
@@ -88,10 +90,11 @@ def clock_all(command, results, settings):
     """Costs of every arm, and the times of one step of every arm in turns."""
     for what in missing(results, [work.cost(settings, arm) for arm in settings.arms]):
         results.add(what, work.count(command, what))
-    for side, batch in [("infer", 1), ("infer", settings.batch), ("train", settings.batch)]:
+    for side, batch in page.sides(settings):
         whats = [work.bench(settings, arm, side, batch) for arm in settings.arms]
         # All anew if one is missing: times of different hours do not compare.
         if missing(results, whats):
+            sys.stderr.write(f"{side}, {batch} images, width {settings.width} …\n")
             for what, times in zip(whats, work.clock(command, whats)):
                 results.add(what, times)
 
@@ -107,7 +110,7 @@ def show_all(command, results, settings, workers):
 
 
 def main():
-    args, settings = arguments(), None
+    args = arguments()
     settings = settings_of(args)
     results = Results(args.results)
     command = work.Command(args.octresnet, args.runs)
@@ -119,6 +122,8 @@ def main():
             train_all(command, results, tunings(settings), args.workers)
         elif stage == "clock":
             clock_all(command, results, settings)
+            for width in settings.clocked_widths:
+                clock_all(command, results, at_width(settings, width))
         elif stage == "final":
             train_all(command, results, finals(results, settings), args.workers)
         elif stage == "timed":

@@ -57,7 +57,12 @@ def final(results, settings, arm, seed, timed=False):
 def finals(results, settings, timed=False):
     """All reported runs, seed by seed, so that a study that ends early has some of every arm."""
     arms = settings.timed_arms if timed else settings.arms
-    runs = [final(results, settings, arm, seed, timed) for seed in settings.seeds for arm in arms]
+    runs = [
+        final(results, settings, arm, seed, timed)
+        for place, seed in enumerate(settings.seeds)
+        for arm in arms
+        if place < settings.slow_seeds or arm not in settings.slow_arms
+    ]
     return [run for run in runs if run is not None]
 
 

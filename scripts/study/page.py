@@ -8,7 +8,7 @@ import statistics
 import choice
 import plots
 import work
-from settings import HALF, MOST, POOLED, SHARES, STRIDED
+from settings import HALF, MOST, POOLED, SHARES, STRIDED, at_width
 from spread import mean_and_deviation, paired
 
 
@@ -42,6 +42,21 @@ def macs(results, settings, arm):
     return result and result["macs"] / 1e6
 
 
+def costs(results, settings, arm):
+    """Millions of multiply-adds of an image, and milliseconds of every side."""
+    times = [milliseconds(results, settings, arm, *side) for side in sides(settings)]
+    return [macs(results, settings, arm), *times]
+
+
+def cost_names(settings):
+    names = ["multiply–adds (M)", "inference, 1 image (ms)"]
+    return names + [f"{name}, {settings.batch} (ms)" for name in ["inference", "training step"]]
+
+
+def sides(settings):
+    return [("infer", 1), ("infer", settings.batch), ("train", settings.batch)]
+
+
 def table(head, rows):
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -65,17 +80,12 @@ def arms_table(results, settings):
         runs = [choice.final(results, settings, arm, seed) for seed in found]
         last = [results.get(run) for run in runs]
         rate = choice.rate_of(results, settings, arm)
-        times = [
-            number(milliseconds(results, settings, arm, side, batch), 2)
-            for side, batch in sides(settings)
-        ]
         train = statistics.mean(100 * run["train_top1"] for run in last) if last else None
         loss = statistics.mean(run["val_loss"] for run in last) if last else None
         rows.append(
             [
                 label(arm),
-                number(macs(results, settings, arm)),
-                *times,
+                *(number(value, 1) for value in costs(results, settings, arm)),
                 "–" if rate is None else f"{rate:g}",
                 str(len(found)),
                 spread(found.values()),
@@ -83,14 +93,8 @@ def arms_table(results, settings):
                 number(train),
             ]
         )
-    head = ["network", "multiply–adds (M)"]
-    head += ["inference, 1 (ms)", f"inference, {settings.batch}", f"training step, {settings.batch}"]
-    head += ["rate", "seeds", "top-1 (%)", "loss", "training top-1"]
+    head = ["network", *cost_names(settings), "rate", "seeds", "top-1 (%)", "loss", "training top-1"]
     return table(head, rows)
-
-
-def sides(settings):
-    return [("infer", 1), ("infer", settings.batch), ("train", settings.batch)]
 
 
 def questions(settings):
@@ -111,13 +115,17 @@ def questions(settings):
     return [row for row in rows if row[1] in settings.arms and row[2] in settings.arms]
 
 
+def signed(value):
+    return f"{value:+.1f}".replace("-", "−")
+
+
 def interval(result):
     if result is None:
         return "–"
     mean, half, _ = result
     if math.isinf(half):
-        return f"{mean:+.1f} (one seed)"
-    return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"
+        return f"{signed(mean)} (one seed)"
+    return f"{signed(mean)} ({signed(mean - half)} to {signed(mean + half)})"
 
 
 def differences_table(results, settings):
@@ -152,6 +160,22 @@ def timed_table(results, settings):
     head = ["network", "training step (ms)", "epochs", "seeds", "top-1 (%)"]
     head += [f"beside {label(settings.timed_arms[0])}", f"beside its {settings.epochs} epochs"]
     return table(head, rows)
+
+
+def widths_table(results, settings):
+    """Times and multiply-adds at every width, as shares of the vanilla network with pooled strides."""
+    rows = []
+    for width in [settings.width, *settings.clocked_widths]:
+        wide = at_width(settings, width)
+        base = costs(results, wide, POOLED)
+        for arm in wide.arms:
+            pairs = zip(costs(results, wide, arm), base)
+            cells = [
+                "–" if None in (ours, theirs) else f"{ours:.3g} ({100 * ours / theirs:.0f} %)"
+                for ours, theirs in pairs
+            ]
+            rows.append([f"{width:g}", label(arm), *cells])
+    return table(["width", "network", *cost_names(settings)], rows)
 
 
 def rates_table(results, settings):
@@ -206,6 +230,7 @@ def write(path, results, settings):
         "timed": timed_table,
         "rates": rates_table,
         "seeds": seeds_table,
+        "widths": widths_table,
         "robustness": robustness_table,
     }
     text = path.read_text()
@@ -213,16 +238,16 @@ def write(path, results, settings):
         block = f"<!-- made: {name} -->\n{maker(results, settings)}\n<!-- end -->"
         text = re.sub(rf"<!-- made: {name} -->.*?<!-- end -->", lambda _: block, text, flags=re.S)
     path.write_text(text)
-    points = [
-        plots.Point(
-            label(arm),
-            list(accuracies(results, settings, arm).values()),
-            [macs(results, settings, arm)]
-            + [milliseconds(results, settings, arm, *side) for side in sides(settings)[1:]],
-        )
-        for arm in settings.arms
-    ]
-    titles = ["multiply–adds (M)", "inference, 16 images (ms)", "training step, 16 images (ms)"]
-    path.with_suffix(".svg").write_text(plots.costs(points, titles))
-    picture = plots.robustness(shown(results, settings), settings.shown_arms, label)
+    colours = dict(zip(settings.arms, plots.PALETTE))
+    path.with_suffix(".svg").write_text(costs_picture(results, settings, colours))
+    lines = {arm: (label(arm), colours[arm]) for arm in settings.shown_arms if arm in colours}
+    picture = plots.robustness(shown(results, settings), lines)
     path.with_name(f"{path.stem}-robustness.svg").write_text(picture)
+
+
+def costs_picture(results, settings, colours):
+    points = []
+    for arm in settings.arms:
+        values = list(accuracies(results, settings, arm).values())
+        points.append(plots.Point(label(arm), colours[arm], values, costs(results, settings, arm)))
+    return plots.costs(points, cost_names(settings))

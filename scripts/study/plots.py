@@ -4,9 +4,9 @@ import statistics
 from dataclasses import dataclass
 
 INK, GRID = "#262626", "#e0e0e0"
-# Okabe and Ito, whose colours differ for the colour-blind, too.
-COLOURS = ["#d55e00", "#e69f00", "#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#7f7f7f"]
-COLOURS += ["#f0c75e", "#c9a227", "#8a6d1a", "#5b4a12"]
+# Okabe and Ito, whose colours differ for the colour-blind, too, and relatives of the second.
+PALETTE = ["#d55e00", "#e69f00", "#56b4e9", "#0072b2", "#7f7f7f", "#009e73", "#cc79a7"]
+PALETTE += ["#c9a227", "#8a6d1a", "#5b4a12"]
 
 
 @dataclass
@@ -14,8 +14,15 @@ class Point:
     """A network: its accuracies, and what it costs in each panel."""
 
     name: str
+    colour: str
     values: list
     costs: list
+
+    def ends(self):
+        """Mean, and a standard deviation below and above it."""
+        mean = statistics.mean(self.values)
+        deviation = statistics.stdev(self.values) if len(self.values) > 1 else 0
+        return mean, mean - deviation, mean + deviation
 
 
 @dataclass
@@ -71,43 +78,43 @@ def svg(width, height, parts):
     )
 
 
-def legend(names, left, top, columns, across):
+def legend(entries, left, top, columns, across):
+    """Names with their colours."""
     parts = []
-    for place, name in enumerate(names):
+    for place, (name, colour) in enumerate(entries):
         x, y = left + across * (place % columns), top + 20 * (place // columns)
-        parts.append(f'<circle cx="{x}" cy="{y}" r="5" fill="{COLOURS[place % len(COLOURS)]}"/>')
+        parts.append(f'<circle cx="{x}" cy="{y}" r="5" fill="{colour}"/>')
         parts.append(text(x + 10, y + 4, name, "start"))
     return parts
 
 
 def costs(points, titles):
     """Accuracy over each cost: the mean of each network with its standard deviation."""
-    parts = [text(14, 20, "top-1 (%) over", "start", 13)]
     have = [point for point in points if point.values and None not in point.costs]
     if not have:
         return svg(960, 40, [text(14, 20, "nothing measured yet", "start")])
-    y = around([value for point in have for value in point.values])
+    parts = [text(14, 20, "top-1 (%) over", "start", 13)]
+    y = around([end for point in have for end in point.ends()])
     for place, title in enumerate(titles):
-        left = 48 + 310 * place
+        left = 40 + 234 * place
         x = around([point.costs[place] for point in have])
-        panel = Panel((left, 48, left + 270, 330), x, y)
-        parts += panel.grid(title, ticks(*x))
-        for number, point in enumerate(points):
-            if point not in have:
-                continue
-            mean, colour = statistics.mean(point.values), COLOURS[number % len(COLOURS)]
-            deviation = statistics.stdev(point.values) if len(point.values) > 1 else 0
-            cx, low = panel.at(point.costs[place], mean - deviation)
-            _, high = panel.at(point.costs[place], mean + deviation)
-            _, cy = panel.at(point.costs[place], mean)
-            parts.append(f'<path d="M{cx:.1f} {low:.1f}V{high:.1f}" stroke="{colour}"/>')
-            parts.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="5" fill="{colour}"/>')
-    parts += legend([point.name for point in points], 54, 372, 4, 232)
-    return svg(960, 390 + 20 * (len(points) // 4), parts)
+        panel = Panel((left, 48, left + 196, 300), x, y)
+        parts += panel.grid(title, ticks(*x, most=5))
+        for point in have:
+            (cx, cy), (_, low), (_, high) = (
+                panel.at(point.costs[place], end) for end in point.ends()
+            )
+            parts.append(f'<path d="M{cx:.1f} {low:.1f}V{high:.1f}" stroke="{point.colour}"/>')
+            parts.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="5" fill="{point.colour}"/>')
+    parts += legend([(point.name, point.colour) for point in have], 54, 342, 4, 232)
+    return svg(960, 360 + 20 * ((len(have) - 1) // 4), parts)
 
 
-def robustness(shown, arms, label):
-    """A panel for each way to spoil pictures: mean top-1 over its strength, a line for each network."""
+def robustness(shown, lines):
+    """A panel for each way to spoil pictures: mean top-1 over its strength, a line for each network.
+
+    `shown` is {way: {network: accuracies}}, `lines` {network: (name, colour)}.
+    """
     kinds = {}
     for way in shown:
         kind, _, strength = way.partition(":")
@@ -121,16 +128,15 @@ def robustness(shown, arms, label):
         left, top = 44 + 232 * (place % 4), 48 + 220 * (place // 4)
         panel = Panel((left, top, left + 186, top + 160), (-0.2, len(steps) - 0.8), (0, 100))
         parts += panel.grid(kind, range(len(steps)), [name for name, _ in steps])
-        for number, arm in enumerate(arms):
+        for arm, (_, colour) in lines.items():
             spots = [
                 panel.at(step, statistics.mean(shown[way][arm]))
                 for step, (_, way) in enumerate(steps)
                 if shown[way][arm]
             ]
             line = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
-            parts.append(
-                f'<polyline points="{line}" fill="none" stroke="{COLOURS[number]}" stroke-width="2"/>'
-            )
+            style = f'fill="none" stroke="{colour}" stroke-width="2"'
+            parts.append(f'<polyline points="{line}" {style}/>')
     rows = (len(kinds) + 3) // 4
-    parts += legend([label(arm) for arm in arms], 54, 62 + 220 * rows, 5, 180)
-    return svg(960, 84 + 220 * rows, parts)
+    parts += legend(lines.values(), 54, 40 + 220 * rows, 5, 180)
+    return svg(960, 60 + 220 * rows, parts)
