@@ -5,13 +5,13 @@
     python3 scripts/study --stages page         the tables and pictures alone, from the results there are
     python3 scripts/study --results /tmp/study.jsonl --runs /tmp/study --epochs 1 --seeds 0 --stages tune final
 
-Stages: `tune` chooses a learning rate for each arm; `clock` measures milliseconds and wants a machine
-that does nothing else; `final` trains every arm with every seed; `timed` trains some again for equal time;
-`robustness` shows the trained networks spoiled pictures; `page` writes the tables and pictures. Each does
-what has no line yet in the results, a file of JSON lines beside the page. Runs lie under --runs; to go on
-on another machine, bring that folder only if networks in it are still to be shown spoiled pictures. Two
-runs at a time, each on one thread and behind whatever else the machine does. What is compared stands in settings.py. Needs
-Python 3.9 and nothing else.
+Stages: `tune` chooses a learning rate for each network; `clock` measures milliseconds and wants a machine
+that does nothing else; `final` trains every network with every seed; `timed` trains some again for equal
+time; `robustness` shows the trained networks spoiled pictures; `page` writes the tables and pictures. Each
+does what has no line yet in the results, a file of JSON lines beside the page, so the study goes on where it
+stopped, on another machine too; for `robustness` bring the folder of the runs. Two runs at a time, each on
+one thread and behind whatever else the machine does. What is compared stands in settings.py. Needs Python
+3.9 and nothing else.
 """
 
 import argparse

@@ -72,6 +72,7 @@ def shown(results, settings):
     runs = [
         final(results, settings, arm, seed)
         for seed in settings.shown_seeds
+        if seed in settings.seeds
         for arm in settings.shown_arms
     ]
     runs = [run for run in runs if run is not None and results.get(run) is not None]

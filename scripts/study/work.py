@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from results import key
 from settings import ROOT, network
 
-ROUNDS, SECONDS = 3, 1.5
+ROUNDS, SECONDS = 3, 0.5
 
 
 class Command:
