@@ -54,26 +54,32 @@ def final(results, settings, arm, seed, timed=False):
     return work.training(settings, arm, "final", rate, epochs, seed)
 
 
-def finals(results, settings, timed=False):
-    """All reported runs, seed by seed, so that a study that ends early has some of every arm."""
+def planned(settings, timed=False):
+    """(network, seed) of all reported runs, seed by seed, so that a study that ends early has some of
+    every network."""
     arms = settings.timed_arms if timed else settings.arms
-    runs = [
-        final(results, settings, arm, seed, timed)
+    return [
+        (arm, seed)
         for place, seed in enumerate(settings.seeds)
         for arm in arms
         if place < settings.slow_seeds or arm not in settings.slow_arms
     ]
+
+
+def finals(results, settings, timed=False):
+    """The keys of the reported runs whose rate and epochs are known."""
+    runs = [final(results, settings, arm, seed, timed) for arm, seed in planned(settings, timed)]
     return [run for run in runs if run is not None]
+
+
+def ways(settings):
+    """What spoiled pictures a network is shown, question by question."""
+    return [settings.corruptions, *((attack, *settings.epsilons) for attack in settings.attacks)]
 
 
 def shown(results, settings):
     """What finished runs are asked about spoiled pictures: the key of it, and the run."""
-    ways = [settings.corruptions, *((attack, *settings.epsilons) for attack in settings.attacks)]
-    runs = [
-        final(results, settings, arm, seed)
-        for seed in settings.shown_seeds
-        if seed in settings.seeds
-        for arm in settings.shown_arms
-    ]
+    seeds = [seed for seed in settings.shown_seeds if seed in settings.seeds]
+    runs = [final(results, settings, arm, seed) for seed in seeds for arm in settings.shown_arms]
     runs = [run for run in runs if run is not None and results.get(run) is not None]
-    return [(work.showing(run, way), run) for run in runs for way in ways]
+    return [(work.showing(run, way), run) for run in runs for way in ways(settings)]

@@ -215,6 +215,25 @@ def shown(results, settings):
     return found
 
 
+def progress_table(results, settings):
+    """How much of the study is done, so that no gap is taken for a result."""
+
+    def done(whats):
+        return sum(results.get(what) is not None for what in whats)
+
+    asked = len(settings.shown_arms) * len(settings.shown_seeds) * len(choice.ways(settings))
+    tunings = choice.tunings(settings)
+    rows = [
+        ("learning rates", done(tunings), len(tunings)),
+        *(
+            (name, done(choice.finals(results, settings, timed)), len(choice.planned(settings, timed)))
+            for name, timed in [("equal epochs", False), ("equal time", True)]
+        ),
+        ("robustness", done(what for what, _ in choice.shown(results, settings)), asked),
+    ]
+    return table(["", "done", "of"], [[str(cell) for cell in row] for row in rows])
+
+
 def robustness_table(results, settings):
     rows = []
     for way, arms in shown(results, settings).items():
@@ -225,6 +244,7 @@ def robustness_table(results, settings):
 
 def write(path, results, settings):
     makers = {
+        "progress": progress_table,
         "arms": arms_table,
         "differences": differences_table,
         "timed": timed_table,

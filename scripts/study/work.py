@@ -65,6 +65,10 @@ def folder(command, run):
     return command.runs / f"{run['data']}-{arm}-{digest}"
 
 
+def log_of(place):
+    return open(place.with_name(f"{place.name}.log"), "a")
+
+
 def train(command, run):
     """Trains to the last epoch, from the last checkpoint if there is one, and reads the metrics."""
     place = folder(command, run)
@@ -72,7 +76,7 @@ def train(command, run):
     flags += [*network(run["arm"], run["width"]), "--lr", run["rate"], "--epochs", run["epochs"]]
     flags += ["--seed", run["seed"], "--workers", 1, "--output", place]
     resume = ["--resume"] if (place / "config.json").exists() else []
-    with open(place.with_suffix(place.suffix + ".log"), "a") as log:
+    with log_of(place) as log:
         command("train", "--plain", *flags, *resume, log=log)
     with open(place / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -131,12 +135,14 @@ def showing(run, ways):
 
 def show(command, what, run, settings):
     """Top-1 and loss of the last weights, the best ones being chosen on these very pictures."""
-    weights = folder(command, run) / "last.bpk"
+    place = folder(command, run)
     if what["ways"][0] in settings.attacks:
         flags = ["--attack", what["ways"][0], "--epsilon", ",".join(what["ways"][1:])]
     else:
         flags = [flag for way in what["ways"] for flag in ("--corrupt", way)]
-    rows = json.loads(command("evaluate", weights, *flags, "--workers", 1, "--json"))
+    with log_of(place) as log:
+        arguments = ["evaluate", place / "last.bpk", *flags, "--workers", 1, "--json"]
+        rows = json.loads(command(*arguments, log=log))
     return {row["input"]: {"top1": row["top1"], "loss": row["loss"]} for row in rows}
 
 
