@@ -62,7 +62,7 @@ def planned(settings, timed=False):
         (arm, seed)
         for place, seed in enumerate(settings.seeds)
         for arm in arms
-        if place < settings.slow_seeds or arm not in settings.slow_arms
+        if place < settings.side_seeds or arm not in settings.side_arms
     ]
 
 

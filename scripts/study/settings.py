@@ -32,9 +32,9 @@ class Settings:
         "0:pooled@0.2",
         "0:pooled@0.18",
     )
-    # Layers that the engine leaves to Burn in part take twice as long: the first of the seeds.
-    slow_arms: tuple = ("0.5:strided", SHARES)
-    slow_seeds: int = 3
+    # Side questions have the first of the seeds.
+    side_arms: tuple = ("0.5:strided", SHARES)
+    side_seeds: int = 3
     # Those that are trained again for as long as the first of them takes.
     timed_arms: tuple = (POOLED, STRIDED, HALF, MOST)
     shown_arms: tuple = (STRIDED, POOLED, "0.25", HALF, MOST)
