@@ -18,7 +18,7 @@ done
 rustup target add wasm32-unknown-unknown >/dev/null
 export CARGO_INCREMENTAL=0
 manifest=examples/web/Cargo.toml
-target=${CARGO_TARGET_DIR:-examples/web/target}
+target=${CARGO_TARGET_DIR:-target/web}
 RUSTFLAGS="-C target-feature=+simd128" CARGO_TARGET_DIR=$target \
     cargo build --locked --release --target wasm32-unknown-unknown --manifest-path $manifest --package octave-page
 CARGO_TARGET_DIR=$target cargo build --locked --release --manifest-path $manifest --package bundle

@@ -227,7 +227,7 @@ impl Tally {
 }
 
 /// The class that comes first: `target` exactly if its [`rank`] is 0.
-fn first(logits: &[f32], target: usize) -> usize {
+pub(crate) fn first(logits: &[f32], target: usize) -> usize {
     let numbers = (0..logits.len()).filter(|&class| !logits[class].is_nan());
     let greater = |best: usize, class: usize| match logits[class] > logits[best] {
         true => class,

@@ -10,7 +10,8 @@
 //! devices. [`Training`] runs it with Burn's
 //! [`SupervisedTraining`](burn::train::SupervisedTraining) and fills a [`RunDir`]. A run that was
 //! stopped, killed or cut off goes on as if nothing had been, on the CPU to the last bit.
-//! [`TrainedModel`] loads what came out; `Report` (feature `plot`) makes a page of it.
+//! [`TrainedModel`] loads what came out; `Report` (feature `plot`) makes a page of it, and
+//! `Training::with_tensorboard` (feature `tensorboard`) writes logs for TensorBoard as it goes.
 //!
 //! A network comes in by a [`Classifier`]: its configuration, how it is built, what its classifier
 //! sees and what that makes of it.
@@ -73,6 +74,7 @@ mod files;
 mod fingerprint;
 mod history;
 mod journal;
+mod listener;
 mod optimizer;
 mod paths;
 #[cfg(feature = "plot")]
@@ -87,6 +89,8 @@ mod run_dir;
 mod schedule;
 mod session;
 mod speed;
+#[cfg(feature = "tensorboard")]
+mod tensorboard;
 mod tensors;
 #[cfg(test)]
 mod testing;

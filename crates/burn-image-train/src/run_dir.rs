@@ -14,6 +14,7 @@ use crate::{error::TrainError, files};
 /// | `classes.json` | class names; a class is known by its place |
 /// | `metrics.csv` | one row per epoch |
 /// | `metrics.jsonl` | the same as JSON, a line per epoch |
+/// | `tensorboard/` | logs for TensorBoard, if they were asked for |
 /// | `report.md`, `report/` | what came out, as a page with pictures |
 /// | `best.bpk` | weights after the epoch with the best validation top-1, averaged if the recipe averages |
 /// | `last.bpk` | the same after the last whole epoch |
@@ -122,6 +123,11 @@ impl RunDir {
         let mut updates: Vec<_> = entries.filter_map(number).collect();
         updates.sort_unstable();
         updates
+    }
+
+    /// The folder of logs for TensorBoard.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.root.join("tensorboard")
     }
 
     /// The file that the process holds which trains.

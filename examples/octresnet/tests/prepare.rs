@@ -363,3 +363,43 @@ fn cifars_archives_become_an_image_folder() {
     let train = "train --config cifar10-oct-resnet-20 --epochs 1 --width 0.25 --batch-size 2 --workers 0 --device flex --output run";
     run(&mut place.octresnet(train)).good();
 }
+
+#[test]
+#[cfg(not(feature = "parquet"))]
+fn a_build_without_parquet_says_how_to_get_it() {
+    let place = Workplace::new();
+    run(&mut place.octresnet("prepare parquet images"))
+        .error(1, &["--features parquet", "docs/data.md"]);
+}
+
+/// Written by `make_parquet.py`, beside the files.
+#[test]
+#[cfg(feature = "parquet")]
+fn parquet_files_become_an_image_folder() {
+    let place = Workplace::new();
+    let folder = workspace().join("crates/burn-image-folder/tests/fixtures/prepare/parquet");
+    let prepare = |flags: &str| {
+        let line = format!("prepare parquet {} {flags}", folder.display());
+        run(&mut place.octresnet(&line))
+    };
+    prepare("").error(1, &["--val test"]);
+    let made = prepare("--val test --output set --json").json();
+    assert_eq!(made["parts"][0]["images"], 2);
+    assert_eq!(made["parts"][1]["images"], 5);
+    let files = tree(&place.path("set"));
+    let names: Vec<_> = files.keys().map(String::as_str).collect();
+    let expected = [
+        "train/cat/00000000.png",
+        "train/cat/00000002.png",
+        "train/cat/00000004.png",
+        "train/dog/00000001.jpg",
+        "train/dog/00000003.jpg",
+        "val/cat/00000000.png",
+        "val/dog/00000001.jpg",
+    ];
+    assert_eq!(names, expected);
+    let image = image::load_from_memory(&files["train/cat/00000002.png"]).unwrap();
+    assert_eq!(image.into_rgb8().get_pixel(0, 0).0, [20, 40, 60]);
+    let train = format!("train {TINY} --data set --epochs 1 --output run");
+    run(&mut place.octresnet(&train)).good();
+}

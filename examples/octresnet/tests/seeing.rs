@@ -185,3 +185,70 @@ fn a_picture_is_shown_as_the_two_frequencies_see_it() {
     inspect("run clock.png --size 0").error(1, &["size", "0"]);
     inspect("images clock.png").error(1, &["images"]);
 }
+
+#[test]
+fn images_are_drawn_on_a_sheet_with_their_classes() {
+    let place = Workplace::new();
+    place.train("run", "--epochs 1").good();
+    let predict = |line: &str| run(&mut place.octresnet(&format!("predict run {line}")));
+    let lines = predict("images/val").good().stdout;
+    let output = predict("images/val --sheet sheet.png").good();
+    assert_eq!(output.stdout, lines);
+    assert!(output.stderr.contains("sheet: sheet.png"), "{output:?}");
+    let sheet = picture(&place.path("sheet.png"));
+    assert_eq!(sheet.dimensions(), (2000, 480));
+    assert!((0.05..0.6).contains(&drawn(&sheet)), "{}", drawn(&sheet));
+
+    // What cannot be read has a line at the foot, and the sheet all others.
+    fs::write(place.path("images/val/clock/broken.png"), "no picture").unwrap();
+    let output = predict("images/val images/none --sheet faults.png").good();
+    assert_eq!(output.stdout, lines);
+    let faults = picture(&place.path("faults.png"));
+    assert_eq!(faults.dimensions(), (2000, 480 + 2 * (2 * 18 + 16)));
+
+    // Thousands would not be seen: a sheet has as many as it has room for.
+    let many = place.path("many");
+    fs::create_dir(&many).unwrap();
+    let image = place.path("images/train/heart");
+    let image = fs::read_dir(image).unwrap().next().unwrap().unwrap().path();
+    for number in 0..100 {
+        fs::copy(&image, many.join(format!("{number}.png"))).unwrap();
+    }
+    let output = predict("many --top 1 --sheet many.png").good();
+    assert_eq!(output.stdout.lines().count(), 100);
+    let many = picture(&place.path("many.png"));
+    assert_eq!(many.dimensions(), (2000, 2 * (46 + 12 * 194)));
+
+    predict("images/val --sheet sheet.jpg").error(2, &["--sheet", ".png"]);
+    let output = predict("images/val --sheet none/sheet.png");
+    assert!(
+        output.code == 1 && output.stderr.contains("none/sheet.png"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_run_has_logs_for_tensorboard_if_asked_and_goes_on_with_them() {
+    let place = Workplace::new();
+    place.train("plain", "--epochs 1").good();
+    assert!(!place.path("plain/tensorboard").exists());
+    place.train("run", "--epochs 1 --log tensorboard").good();
+    let sizes = || {
+        ["train", "val"].map(|part| {
+            let folder = place.path("run/tensorboard").join(part);
+            let [name] = &names(&folder)[..] else {
+                panic!("not one file in {}", folder.display());
+            };
+            // By this TensorBoard finds its files.
+            assert!(name.contains("tfevents"), "{name}");
+            fs::metadata(folder.join(name)).unwrap().len()
+        })
+    };
+    let [train, val] = sizes();
+    assert!(train > 300 && val > 10_000, "{train} {val}");
+    let line = "train --resume --output run --epochs 2 --device flex";
+    run(&mut place.octresnet(line)).good();
+    let [longer, more] = sizes();
+    assert!(longer > train && more > val, "{longer} {more}");
+    run(&mut place.octresnet("train --log nonsense")).error(2, &["nonsense", "tensorboard"]);
+}

@@ -18,8 +18,12 @@ mod files;
 mod imagenet;
 mod labels;
 mod mat;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod part;
 
+#[cfg(feature = "parquet")]
+pub use self::parquet::{ParquetSet, parquet};
 pub use cifar::{Labels, cifar};
 pub use error::PrepareError;
 pub use files::{pictures, plain_files};

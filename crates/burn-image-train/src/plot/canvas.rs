@@ -136,7 +136,7 @@ pub(super) fn save(picture: &impl Picture, path: &Path) -> Result<(), PlotError>
             return Err(PlotError::OnlyPng { path: path.into() });
         }
         Some("svg") => svg(picture)?.into_bytes(),
-        Some("png") => png(picture)?,
+        Some("png") => png(picture, PNG_SCALE)?,
         _ => return Err(PlotError::Format { path: path.into() }),
     };
     fs::write(path, content).map_err(|reason| PlotError::Io {
@@ -158,9 +158,10 @@ fn svg(picture: &impl Picture) -> Result<String, PlotError> {
     Ok(text)
 }
 
-fn png(picture: &impl Picture) -> Result<Vec<u8>, PlotError> {
+/// A picture as a PNG file with so many pixels a unit.
+pub(crate) fn png(picture: &impl Picture, scale: u32) -> Result<Vec<u8>, PlotError> {
     register()?;
-    let unit = PNG_SCALE * OVERSAMPLING;
+    let unit = scale * OVERSAMPLING;
     let [width, height] = picture.size().map(|length| length * unit);
     let mut pixels = vec![0; width as usize * height as usize * 3];
     {

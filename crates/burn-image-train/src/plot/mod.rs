@@ -1,4 +1,5 @@
-//! Pictures of runs, as SVG and PNG: learning curves, confusion matrices, feature maps.
+//! Pictures of runs, as SVG and PNG: learning curves, confusion matrices, feature maps, sheets
+//! of images.
 //!
 //! Drawn by [plotters](https://docs.rs/plotters) with DejaVu Sans, which comes with this crate, so
 //! that the machine needs no fonts. Colours are those of Okabe and Ito
@@ -11,12 +12,18 @@ mod curves;
 mod error;
 mod images;
 mod maps;
+mod sheet;
 
 pub use confusion::ConfusionPicture;
 pub use curves::{Curve, CurvesPicture};
 pub use error::PlotError;
 pub use images::ImagesPicture;
 pub use maps::{MapGroup, Maps, MapsPicture};
+pub use sheet::{SheetPicture, Tile};
+
+pub(crate) use canvas::Picture;
+#[cfg(feature = "tensorboard")]
+pub(crate) use canvas::png;
 
 use std::path::Path;
 
@@ -31,7 +38,7 @@ pub trait Save {
     fn save(&self, path: impl AsRef<Path>) -> Result<(), PlotError>;
 }
 
-impl<P: canvas::Picture> Save for P {
+impl<P: Picture> Save for P {
     fn save(&self, path: impl AsRef<Path>) -> Result<(), PlotError> {
         canvas::save(self, path.as_ref())
     }

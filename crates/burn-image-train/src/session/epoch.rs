@@ -95,7 +95,7 @@ impl<C: Classifier> Run<'_, C> {
         let losses = host(item.loss.clone().without_autodiff())?;
         self.session.state.batch += 1;
         self.session.state.image = next;
-        if let Some(loss) = losses.into_iter().find(|loss| !loss.is_finite()) {
+        if let Some(&loss) = losses.iter().find(|loss| !loss.is_finite()) {
             let fault = self.not_finite(loss, &indexes);
             let Some((model, others)) = before else {
                 return Err(fault);
@@ -112,6 +112,7 @@ impl<C: Classifier> Run<'_, C> {
             return Ok(());
         }
         self.gradients.add(&self.session.model, gradients);
+        self.losses.extend(losses);
         let iteration = Some(self.session.state.batch);
         let rate = Some(self.rate.clone());
         self.tell(LearnerEvent::ProcessedItem(TrainingItem::new(
@@ -144,6 +145,7 @@ impl<C: Classifier> Run<'_, C> {
         let session = &mut self.session;
         let clip_norm = self.settings.recipe.clip_norm;
         session.state.update += 1;
+        let losses = std::mem::take(&mut self.losses);
         let gradients = (self.gradients).take(&session.model, &self.team, clip_norm)?;
         let mut gradients = gradients.into_iter().flatten();
         let Some(own) = gradients.next() else {
@@ -154,6 +156,9 @@ impl<C: Classifier> Run<'_, C> {
         session.model = self.team.follow(model, &self.rate, gradients);
         if let Some(ema) = &mut session.ema {
             ema.update(&session.model.valid(), session.state.update);
+        }
+        if let Some(listener) = &mut session.listener {
+            listener.update(session.state.update, &losses, self.rate.base());
         }
         Ok(())
     }
@@ -175,6 +180,11 @@ impl<C: Classifier> Run<'_, C> {
         while let Some(batch) = batches.next() {
             let batch: ImageBatch = batch.map_err(|error| TrainError::stopped(&error))?;
             let item = Classified::new(C::logits(&model, batch.images), batch.targets);
+            if let Some(listener) = &mut self.session.listener {
+                let targets = item.targets.clone().try_into_vec_as::<i64>();
+                let targets = targets.map_err(TrainError::stopped)?;
+                listener.validated(&batch.indexes, &targets, &host(item.logits.clone())?);
+            }
             iteration += 1;
             let item = TrainingItem::new(item, batches.progress(), Some(iteration), None);
             let result = self

@@ -23,6 +23,7 @@ use crate::{
     error::TrainError,
     history::History,
     journal::Journal,
+    listener::Listener,
     recipe::Recipe,
     tensors::host,
 };
@@ -52,6 +53,8 @@ pub(crate) struct Session<M> {
     pub(crate) history: History,
     /// Batches that were left out since their loss was no number.
     pub(crate) not_finite: usize,
+    /// Who is told what happens, if anybody is.
+    pub(crate) listener: Option<Box<dyn Listener>>,
 }
 
 /// The training loop, as Burn takes it.
@@ -119,6 +122,7 @@ impl<C: Classifier> SupervisedLearningStrategy<Trainee> for StepLoop<C> {
             gradients: Gradients::new(team.size()),
             team,
             rate: ModuleLearningRate::from(0.0),
+            losses: Vec::new(),
             last_fault: None,
         };
         let batch_size = self.settings.recipe.data.batch_size;
@@ -142,6 +146,8 @@ pub(super) struct Run<'a, C: Classifier> {
     pub(super) team: Team<C>,
     pub(super) gradients: Gradients<C>,
     pub(super) rate: ModuleLearningRate,
+    /// Of the images since the last update.
+    pub(super) losses: Vec<f32>,
     /// Of the last batch that was left out.
     pub(super) last_fault: Option<TrainError>,
 }
@@ -195,13 +201,16 @@ impl<C: Classifier> Run<'_, C> {
     pub(super) fn save(&mut self) -> Result<(), TrainError> {
         self.settle()?;
         self.session.state.sums = self.settings.journal.sums();
-        let session = &self.session;
+        let session = &mut self.session;
         if !is_finite(&session.model)? {
             // The checkpoints that there are, are better than this one.
             return Err(TrainError::WeightsNotFinite {
                 epoch: session.state.epoch,
                 batch: session.state.batch,
             });
+        }
+        if let Some(listener) = &mut session.listener {
+            listener.saving();
         }
         self.settings.checkpoints.save(
             &session.state,
@@ -220,9 +229,11 @@ impl<C: Classifier> Run<'_, C> {
         let session = &mut self.session;
         let names = self.settings.metrics.each_ref().map(String::as_str);
         let epoch = session.state.epoch;
-        session
-            .history
-            .push(self.settings.journal.row(epoch, names));
+        let row = self.settings.journal.row(epoch, names);
+        session.history.push(row);
+        if let Some(listener) = &mut session.listener {
+            listener.epoch(&row, session.state.update);
+        }
         let best = session.history.best().map(|row| row.epoch) == Some(epoch);
         let weights = match &session.ema {
             Some(ema) => ema.model().clone(),

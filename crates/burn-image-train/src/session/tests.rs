@@ -172,6 +172,7 @@ fn fresh(recipe: &Recipe, steps: usize) -> Session {
         state: RunState::start(),
         history: History::default(),
         not_finite: 0,
+        listener: None,
         model,
     }
 }

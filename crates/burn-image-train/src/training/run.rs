@@ -15,6 +15,8 @@ use super::{
     Training,
     first::{first, random},
 };
+#[cfg(feature = "tensorboard")]
+use crate::tensorboard::TensorBoard;
 use crate::{
     batch::{TrainLoader, Trainee},
     checkpoint::Checkpoints,
@@ -22,6 +24,7 @@ use crate::{
     error::TrainError,
     history::{EpochRow, History},
     journal::Journal,
+    listener::Listener,
     run_dir::RunDir,
     session::{self, Ema, RunState, Session, Settings, StepLoop},
     speed::SpeedMetric,
@@ -128,6 +131,25 @@ impl<C: Classifier> Training<C> {
         }
     }
 
+    /// Who is told what happens.
+    fn listener(&self) -> Result<Option<Box<dyn Listener>>, TrainError> {
+        #[cfg(feature = "tensorboard")]
+        if self.tensorboard {
+            let (state, images) = (self.state(), &self.folder.val);
+            let board = TensorBoard::open(
+                &self.run,
+                &state,
+                &self.recipe,
+                images,
+                &self.folder.classes,
+            );
+            let folder = self.run.tensorboard();
+            let board = board.map_err(TrainError::io("write", folder))?;
+            return Ok(Some(Box::new(board)));
+        }
+        Ok(None)
+    }
+
     /// The run as it begins, for epochs of `batches` batches.
     fn session(&self, batches: usize) -> Result<Session<C::Network>, TrainError> {
         let recipe = &self.recipe;
@@ -158,6 +180,7 @@ impl<C: Classifier> Training<C> {
                 .map(|(decay, model)| Ema::new(decay, model)),
             history: self.history.clone(),
             not_finite: 0,
+            listener: self.listener()?,
             model,
             optimizer,
             state,

@@ -33,6 +33,9 @@ pub struct Training<C: Classifier> {
     pub(super) history: History,
     pub(super) wait: DataWait,
     pub(super) fingerprint: Fingerprint,
+    /// Whether there are logs for TensorBoard.
+    #[cfg(feature = "tensorboard")]
+    pub(super) tensorboard: bool,
     /// Open as long as no other process may train in the folder.
     _lock: File,
 }
@@ -70,8 +73,21 @@ impl<C: Classifier> Training<C> {
             checkpoint: None,
             history: History::default(),
             wait: DataWait::default(),
+            #[cfg(feature = "tensorboard")]
+            tensorboard: false,
             _lock: lock,
         })
+    }
+
+    /// The same run, with logs for TensorBoard in the folder `tensorboard` of the run's.
+    ///
+    /// A run that was started so is resumed so.
+    #[cfg(feature = "tensorboard")]
+    pub fn with_tensorboard(self) -> Self {
+        Self {
+            tensorboard: true,
+            ..self
+        }
     }
 
     /// Prepares to go on with a run, from its newest checkpoint that is whole.
@@ -146,6 +162,8 @@ impl<C: Classifier> Training<C> {
         let mut history = History::load(run.metrics())?;
         history.truncate(done.unwrap_or(0));
         let training = Self {
+            #[cfg(feature = "tensorboard")]
+            tensorboard: run.tensorboard().is_dir(),
             recipe,
             folder,
             devices,

@@ -3,7 +3,7 @@ use std::{
     process::ExitCode,
 };
 
-use burn_image_folder::prepare::{self, ImageNet, Labels, PartReport, PrepareError, Prepared};
+use burn_image_folder::prepare::{self, ImageNet, Labels, PartReport, Prepared};
 use burn_image_train::text::thousands;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -22,6 +22,7 @@ use crate::{
 #[command(after_help = "\
   octresnet prepare imagenet --train ILSVRC2012_img_train.tar --val ILSVRC2012_img_val.tar --labels ILSVRC2012_devkit_t12.tar.gz
   octresnet prepare cifar cifar-10-binary.tar.gz
+  octresnet prepare parquet downloads/food101 --output data/food101
   octresnet prepare emoji")]
 pub(crate) struct PrepareArgs {
     #[command(subcommand)]
@@ -64,6 +65,15 @@ the image if it has one, as in ImageNet's LOC_val_solution.csv.")]
         #[command(flatten)]
         to: ToArgs,
     },
+    /// Any data set of Parquet files with a column of images, such as those of Hugging Face
+    ///
+    /// In a build with the feature parquet.
+    #[command(after_help = "\
+The names of the files, or of the folders that they are in, say which part they are of, as
+train-00000-of-00004.parquet or validation/0000.parquet. Which columns hold images and classes, and what
+the classes are called, is in the files that Hugging Face writes; else the columns image or img and label
+are taken.")]
+    Parquet(ParquetArgs),
     /// The emoji of the default run, which come with the program
     ///
     /// Noto Emoji (Apache-2.0) and Twemoji (CC BY 4.0), with their attribution.
@@ -71,6 +81,28 @@ the image if it has one, as in ImageNet's LOC_val_solution.csv.")]
         #[command(flatten)]
         to: ToArgs,
     },
+}
+
+/// The data set in Parquet files.
+#[derive(Debug, Args)]
+struct ParquetArgs {
+    /// Parquet files, or folders that have such files in them or below
+    #[arg(value_name = "FILE|DIR", required = true)]
+    paths: Vec<PathBuf>,
+    /// Name of the part to train on
+    #[arg(long, value_name = "NAME", default_value = "train")]
+    train: String,
+    /// Name of the part to validate on [default: validation, val or valid]
+    #[arg(long, value_name = "NAME")]
+    val: Option<String>,
+    /// Column of the images, where there are several
+    #[arg(long, value_name = "COLUMN")]
+    image: Option<String>,
+    /// Column of the classes, where there are several
+    #[arg(long, value_name = "COLUMN")]
+    label: Option<String>,
+    #[command(flatten)]
+    to: ToArgs,
 }
 
 /// Where an image folder goes.
@@ -109,6 +141,7 @@ pub(super) fn run(arguments: PrepareArgs) -> anyhow::Result<ExitCode> {
             to, coarse: true, ..
         } => (to, "data/cifar100-coarse".into()),
         Set::Cifar { to, archive, .. } => (to, cifar_folder(archive)),
+        Set::Parquet(set) => (&set.to, "data/parquet".into()),
         Set::Emoji { to } => (to, recipes::bundled_images()),
     };
     let output = to.output.clone().unwrap_or(usual);
@@ -139,8 +172,8 @@ fn make(
     set: &Set,
     output: &Path,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Prepared, PrepareError> {
-    match set {
+) -> anyhow::Result<Prepared> {
+    Ok(match set {
         Set::Imagenet {
             train,
             val,
@@ -154,7 +187,7 @@ fn make(
                 labels: labels.as_deref(),
                 synsets: synsets.as_deref(),
             };
-            prepare::imagenet(files, output, progress)
+            prepare::imagenet(files, output, progress)?
         }
         Set::Cifar {
             archive, coarse, ..
@@ -163,13 +196,41 @@ fn make(
                 true => Labels::Coarse,
                 false => Labels::Fine,
             };
-            prepare::cifar(archive, labels, output, progress)
+            prepare::cifar(archive, labels, output, progress)?
         }
+        Set::Parquet(set) => parquet(set, output, progress)?,
         Set::Emoji { .. } => {
             prepare::plain_files(&[pictures::EMOJI_ATTRIBUTION], output)?;
-            prepare::pictures(pictures::EMOJI, output)
+            prepare::pictures(pictures::EMOJI, output)?
         }
-    }
+    })
+}
+
+#[cfg(feature = "parquet")]
+fn parquet(
+    set: &ParquetArgs,
+    output: &Path,
+    progress: &mut dyn FnMut(usize, usize),
+) -> anyhow::Result<Prepared> {
+    let set = prepare::ParquetSet {
+        paths: &set.paths,
+        train: Some(&set.train),
+        val: set.val.as_deref(),
+        image: set.image.as_deref(),
+        label: set.label.as_deref(),
+    };
+    Ok(prepare::parquet(set, output, progress)?)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(
+    _set: &ParquetArgs,
+    _output: &Path,
+    _progress: &mut dyn FnMut(usize, usize),
+) -> anyhow::Result<Prepared> {
+    anyhow::bail!(
+        "this program was built without Parquet: cargo install --path examples/octresnet --features parquet; or write the images to files with Python, as docs/data.md shows"
+    )
 }
 
 /// Where the recipes look for a CIFAR, by the name of its archive.

@@ -30,8 +30,8 @@ use crate::{
 /// A recipe, a JSON file, decides a run; flags override it. The run writes into one folder:
 /// config.json (the recipe, complete), classes.json, metrics.csv and metrics.jsonl (a row per epoch),
 /// best.bpk and last.bpk (weights after the best and the last epoch), checkpoint/ (what --resume
-/// needs) and, at the end, report.md (the results, with pictures). One process at a time may train in
-/// a folder.
+/// needs), tensorboard/ (with --log tensorboard) and, at the end, report.md (the results, with
+/// pictures). One process at a time may train in a folder.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Images lie in DIR/train/CLASS/... and DIR/val/CLASS/..., or in DIR/CLASS/..., of which a share is
@@ -118,13 +118,20 @@ pub(crate) struct TrainArgs {
     /// With --resume: go on even if the images have changed
     #[arg(long, requires = "resume")]
     allow_changed_data: bool,
+    /// Also write logs for TensorBoard, into the run's folder; a resumed run goes on with them
+    #[arg(long, value_name = "tensorboard", value_parser = ["tensorboard"])]
+    log: Option<String>,
     /// Plain lines of text, also on a terminal
     #[arg(long)]
     plain: bool,
 }
 
 pub(super) fn run(arguments: TrainArgs) -> anyhow::Result<ExitCode> {
-    let training = prepare(&arguments)?;
+    let mut training = prepare(&arguments)?;
+    // The only kind there is.
+    if arguments.log.is_some() {
+        training = training.with_tensorboard();
+    }
     let plan = training.plan()?;
     describe(&plan, arguments.resume);
     warn_of_memory(&training, &plan);
