@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -28,11 +28,14 @@ impl EventFile {
     pub fn open(folder: &Path, keep: impl Fn(&Event) -> bool) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let path = folder.join(NAME);
-        let file = File::options().create(true).append(true).open(&path)?;
-        let content = fs::read(&path)?;
+        let mut options = File::options();
+        let mut file = options.create(true).read(true).write(true).open(&path)?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content)?;
         let kept = events(&content).take_while(|(event, _)| keep(event));
         let length = kept.last().map_or(0, |(_, end)| end);
         file.set_len(length as u64)?;
+        file.seek(SeekFrom::Start(length as u64))?;
         let mut file = Self(file);
         if length == 0 {
             file.put(0, What::FileVersion("brain.Event:2".into()))?;
