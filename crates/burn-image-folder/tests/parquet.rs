@@ -337,7 +337,7 @@ fn damaged_files_are_errors_and_no_panics() {
         let error = parquet(set, &root, &mut |done, _| rows = done)
             .unwrap_err()
             .to_string();
-        if error.contains("no class") {
+        if error.contains("train-1.parquet") {
             assert_eq!(rows, 3, "{error}");
             read += 1;
         } else {
@@ -346,7 +346,7 @@ fn damaged_files_are_errors_and_no_panics() {
     };
     try_with(&whole);
     for place in 0..whole.len() {
-        for flip in [0x01, 0x80, 0xff] {
+        for flip in [0x01, 0xff] {
             let mut damaged = whole.clone();
             damaged[place] ^= flip;
             try_with(&damaged);
@@ -354,5 +354,5 @@ fn damaged_files_are_errors_and_no_panics() {
         try_with(&whole[..place]);
     }
     // The bytes of images may be any.
-    assert!(read > 100 && read < 3 * whole.len(), "{read}");
+    assert!(read > 100 && read < 2 * whole.len(), "{read}");
 }
