@@ -346,13 +346,13 @@ fn damaged_files_are_errors_and_no_panics() {
     };
     try_with(&whole);
     for place in 0..whole.len() {
-        for flip in [0x01, 0xff] {
-            let mut damaged = whole.clone();
-            damaged[place] ^= flip;
-            try_with(&damaged);
+        let mut damaged = whole.clone();
+        damaged[place] ^= [0x01, 0xff][place % 2];
+        try_with(&damaged);
+        if place % 8 == 0 {
+            try_with(&whole[..place]);
         }
-        try_with(&whole[..place]);
     }
     // The bytes of images may be any.
-    assert!(read > 100 && read < 2 * whole.len(), "{read}");
+    assert!(read > 50 && read < whole.len(), "{read}");
 }
