@@ -136,6 +136,29 @@ fn profile_adds_up_and_sweeps() {
     assert!(error.contains("groups = 32"), "{error}");
     run(octresnet().args(["profile", "--sweep", "0.5,2"])).error(1, &["alpha is 2"]);
 
+    let composed = |line: &str| {
+        let layers = profile(line)["layers"].as_array().unwrap().clone();
+        let reasons = layers
+            .into_iter()
+            .filter_map(|layer| layer.get("composed").cloned());
+        reasons.collect::<Vec<_>>()
+    };
+    let twenty = "profile --arch oct-resnet-20 --json";
+    assert!(composed(twenty).is_empty() && composed(&format!("{twenty} --alpha 0")).is_empty());
+    let reasons = composed(&format!("{twenty} --stride strided"));
+    // Of each of two stages, the first convolution and the shortcut's, if that has one.
+    assert!((2..=4).contains(&reasons.len()), "{reasons:?}");
+    assert_eq!(
+        reasons[0],
+        "strided convolutions between several frequencies"
+    );
+    let text = run(octresnet().args(["profile", "--stride", "strided"])).good();
+    assert!(
+        text.stdout.contains("composed, for strided convolutions"),
+        "{}",
+        text.stdout
+    );
+
     let text = run(octresnet().args(["profile", "--arch", "oct-resnext-50"])).good();
     for part in [
         "layer1.0.conv2",

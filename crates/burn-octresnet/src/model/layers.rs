@@ -6,9 +6,9 @@ use burn::{
     tensor::Device,
 };
 use burn_octconv::{
-    Cost, OctConvError, OctFeatures, fold_batch_norm,
+    Cost, OctConvError, OctFeatures, Plan, Refusal, fold_batch_norm,
     ops::{
-        conv2d,
+        self, conv2d,
         norm::{Activation, batch_norm},
     },
 };
@@ -22,6 +22,17 @@ pub struct LayerCost {
     pub name: String,
     /// Its cost. Norms add parameters but no multiply–adds, as the literature counts.
     pub cost: Cost,
+    /// What a convolution computes, and the full resolution `[height, width]` that it reads.
+    pub convolution: Option<(Plan<2>, [usize; 2])>,
+}
+
+impl LayerCost {
+    /// Why no engine computes the layer on `device`, so that it is composed of Burn's operations; none
+    /// where one does, and for layers that are no convolutions.
+    pub fn refusal(&self, device: &Device) -> Option<Refusal> {
+        let (plan, size) = self.convolution.as_ref()?;
+        ops::refusal(plan, 1, *size, device)
+    }
 }
 
 /// A layer that has parameters, statistics or multiply–adds.
@@ -72,6 +83,14 @@ impl Layer {
             Self::Linear { input, output } => linear(*input, *output),
         })
     }
+
+    /// What a convolution computes.
+    fn plan(&self) -> Result<Option<Plan<2>>, OctConvError> {
+        match self {
+            Self::Conv(conv) => conv.many().plan().map(Some),
+            _ => Ok(None),
+        }
+    }
 }
 
 /// Units of the hidden layer of a gate over so many channels (Hu et al., with a reduction of 16).
@@ -106,8 +125,14 @@ impl Layers {
     ) -> Result<Vec<LayerCost>, (String, Box<OctConvError>)> {
         let costs = self.0.iter().map(|(name, layer, reduction)| {
             let name = format!("{prefix}{name}");
-            match layer.cost(size.map(|s| s.div_ceil(*reduction))) {
-                Ok(cost) => Ok(LayerCost { name, cost }),
+            let size = size.map(|s| s.div_ceil(*reduction));
+            let counted = || Ok((layer.cost(size)?, layer.plan()?));
+            match counted() {
+                Ok((cost, plan)) => Ok(LayerCost {
+                    name,
+                    cost,
+                    convolution: plan.map(|plan| (plan, size)),
+                }),
                 Err(error) => Err((name, Box::new(error))),
             }
         });

@@ -1,5 +1,6 @@
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
+use burn::tensor::Device;
 use burn_image_train::text::{percent, short_bytes, short_count, thousands};
 use burn_octconv::{Cost, PathMacs, relative_cost};
 use burn_octresnet::model::{Alpha, LayerCost, ModelError, OctResNetConfig, Stride};
@@ -19,7 +20,8 @@ use crate::{
 /// the high, L the low frequency), and bytes of the layer's output. Training keeps all outputs of
 /// convolutions for the backward pass; inference needs input and output of one layer at a time.
 /// Norms are listed with their parameters; fused into the convolution before them, they cost
-/// nothing else. All is counted from shapes, nothing is run.
+/// nothing else. All is counted from shapes, nothing is run. Layers that this project's engine does not
+/// compute on the build's first device, so that they are composed of Burn's operations, are named with the reason.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet profile --arch oct-resnet-50 --alpha 0.25
@@ -27,7 +29,7 @@ use crate::{
 
 --json prints {\"arch\",\"alpha\",\"stride\",\"size\",\"classes\",\"total\",\"layers\":[…],\"sweep\":[…]}. A cost is {\"params\",
 \"macs\":{\"h2h\",\"h2l\",\"l2h\",\"l2l\",\"total\"},\"activation_bytes\":{\"inference\",\"training\"}}; a layer has
-\"name\",\"cost\" and its \"share\" of {\"params\",\"macs\",\"training\"}; a row of the sweep has \"alpha\" and
+\"name\",\"cost\" and its \"share\" of {\"params\",\"macs\",\"training\"}, and \"composed\", the reason, if no engine has it; a row of the sweep has \"alpha\" and
 either \"cost\" and its \"share\" of the vanilla network, or \"error\".")]
 pub(crate) struct ProfileArgs {
     #[command(flatten)]
@@ -95,6 +97,9 @@ struct LayerReport {
     name: String,
     cost: CostReport,
     share: Shares,
+    /// Why it is composed of Burn's operations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    composed: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -169,11 +174,12 @@ fn total(layers: &[LayerCost]) -> Cost {
 }
 
 fn layer_reports(layers: &[LayerCost]) -> Vec<LayerReport> {
-    let total = total(layers);
+    let (total, device) = (total(layers), Device::default());
     let report = |layer: &LayerCost| LayerReport {
         name: layer.name.clone(),
         cost: (&layer.cost).into(),
         share: Shares::of(&layer.cost, &total),
+        composed: layer.refusal(&device).map(|refusal| refusal.to_string()),
     };
     layers.iter().map(report).collect()
 }
@@ -214,9 +220,10 @@ fn text(profile: &Profile) -> String {
     } = profile;
     let stride = stride_words(profile.stride);
     format!(
-        "{arch}, alpha {alpha}{stride}, {size}x{size} pixels, {classes} classes; per image, in f32\n\n{}\n\
+        "{arch}, alpha {alpha}{stride}, {size}x{size} pixels, {classes} classes; per image, in f32\n\n{}{}\n\
          The network at other alphas, beside what the formula says of a single layer:\n\n{}",
         layer_table(profile),
+        composed(&profile.layers),
         sweep_table(&profile.sweep),
     )
 }
@@ -265,6 +272,20 @@ fn layer_table(profile: &Profile) -> Table {
         ]);
     }
     table
+}
+
+/// The layers that are composed of Burn's operations, by reason.
+fn composed(layers: &[LayerReport]) -> String {
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for layer in layers {
+        if let Some(reason) = &layer.composed {
+            reasons.entry(reason).or_default().push(&layer.name);
+        }
+    }
+    let line = |(reason, names): (&str, Vec<&str>)| {
+        format!("composed, for {reason}: {}\n", names.join(", "))
+    };
+    reasons.into_iter().map(line).collect()
 }
 
 /// The table, and below it why some alphas make no network.
