@@ -1,5 +1,7 @@
 //! A network for tests: small, and with parts of every kind, lists, enums and norms among them.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use burn::{
     module::Module,
     nn::{
@@ -116,4 +118,11 @@ impl Classifier for TestConfig {
             activations: 5 * channels * pixels,
         })
     }
+}
+
+/// Tests that train take turns, since all share the generator of Flex and count on what they seeded it
+/// with.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ mod precision;
 mod resume;
 mod team;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use burn::{
     data::{
@@ -28,7 +28,7 @@ use crate::{
     checkpoint::Checkpoints,
     fingerprint::Fingerprint,
     journal::Journal,
-    testing::{TestConfig, TestNetwork},
+    testing::{TestConfig, TestNetwork, turn},
     weights,
 };
 
@@ -128,12 +128,6 @@ fn recipe() -> Recipe {
     recipe.schedule = ScheduleConfig::Constant {};
     recipe.epochs = 1;
     recipe
-}
-
-/// Tests take turns, since all share the generator of Flex and count on what they seeded it with.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The network that every run here begins with.

@@ -6,7 +6,10 @@ use super::{
     event::{Data, Event, What},
     file::read,
 };
-use crate::{PlainProgress, Recipe, RunDir, Training, testing::TestConfig};
+use crate::{
+    PlainProgress, Recipe, RunDir, Training,
+    testing::{TestConfig, turn},
+};
 
 /// A run of two classes with a few of the repository's pictures.
 fn recipe(folder: &Path, epochs: usize) -> Recipe<TestConfig> {
@@ -66,6 +69,7 @@ fn steps(values: &[(i64, String, Data)], tag: &str) -> Vec<i64> {
 
 #[test]
 fn every_step_and_epoch_is_there_once_however_a_run_went_on() {
+    let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str, epochs| Recipe {
         output: Some(folder.path().join(name)),
