@@ -5,7 +5,7 @@ mod precision;
 mod resume;
 mod team;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use burn::{
     data::{
