@@ -12,12 +12,14 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use burn::{
     module::Module,
-    tensor::{Device, Tensor},
+    tensor::{Device, Distribution, Tensor},
 };
+use burn_octconv::{OctConv1d, OctConv1dConfig};
 use burn_octresnet::{
     model::{Alpha, Arch, OctResNet, Stride},
     weights::WeightsError,
 };
+use burn_onnx::export::OnnxExporter;
 use examples::{Example, difference, examples, folder, logits};
 use onnx_ir::{Message, ModelProto};
 use onnx_runtime::Array;
@@ -113,6 +115,45 @@ fn networks_of_three_frequencies_and_other_strides_run_elsewhere() {
                 assert!(off < 1e-4, "{name}, stride {stride}: {off}");
             }
         }
+    }
+}
+
+/// Two layers over one axis, in three frequencies in between.
+#[derive(Module, Debug)]
+struct Signals {
+    first: OctConv1d,
+    last: OctConv1d,
+}
+
+impl Signals {
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = self.first.forward(x).relu();
+        self.last.forward(x).into_full()
+    }
+}
+
+#[test]
+fn layers_over_one_axis_run_elsewhere() {
+    let device = Device::flex();
+    let (plain, shares) = (vec![1.0], vec![0.5, 0.25, 0.25]);
+    let first = OctConv1dConfig::new([3, 16], [5]).with_shares_in(plain.clone());
+    let last = OctConv1dConfig::new([16, 4], [5]).with_shares_in(shares.clone());
+    let model = Signals {
+        first: first.with_shares_out(shares).init(&device),
+        last: last.with_shares_out(plain).init(&device),
+    };
+    let x = Tensor::<3>::random([2, 3, 37], Distribution::Default, &device);
+    let zeros = Tensor::zeros([2, 3, 37], &device);
+    let written = OnnxExporter::new().export(&model, zeros, Signals::forward);
+    let written = ModelProto::parse_from_bytes(written.unwrap().as_bytes()).unwrap();
+    let input = Array {
+        shape: x.dims().to_vec(),
+        data: x.clone().into_data().iter().collect(),
+    };
+    let here = onnx_runtime::run(&written, input);
+    assert_eq!(here.shape, [2, 4, 37]);
+    for (ours, here) in model.forward(x).into_data().iter::<f64>().zip(here.data) {
+        assert!((ours - here).abs() < 1e-5, "{ours} {here}");
     }
 }
 

@@ -79,6 +79,7 @@ struct Node<'a> {
 impl Node<'_> {
     fn compute(&self) -> Array {
         match self.node.op_type.as_str() {
+            "Conv" | "AveragePool" if self.input(0).shape.len() == 3 => self.as_row(),
             "Conv" => self.conv(),
             "Relu" => self.map(|x| x.max(0.0)),
             "Neg" => self.map(|x| -x),
@@ -114,6 +115,22 @@ impl Node<'_> {
         }
     }
 
+    /// An operation over one axis, as one over a single row.
+    fn as_row(&self) -> Array {
+        let lifted = self.inputs.iter().map(|input| {
+            let mut input = input.unwrap().clone();
+            if input.shape.len() == 3 {
+                input.shape.insert(2, 1);
+            }
+            input
+        });
+        let lifted: Vec<_> = lifted.collect();
+        let inputs = lifted.iter().map(Some).collect();
+        let mut y = Node { inputs, ..*self }.compute();
+        y.shape.remove(2);
+        y
+    }
+
     fn input(&self, index: usize) -> &Array {
         self.inputs[index].unwrap_or_else(|| panic!("{} lacks input {index}", self.node.name))
     }
@@ -130,7 +147,11 @@ impl Node<'_> {
     }
 
     fn pair(&self, name: &str) -> [usize; 2] {
-        self.ints(name).try_into().unwrap()
+        match self.ints(name)[..] {
+            [of_row] => [1, of_row],
+            [height, width] => [height, width],
+            ref other => panic!("{name} of {other:?}"),
+        }
     }
 
     fn string(&self, name: &str) -> &[u8] {
@@ -166,7 +187,11 @@ impl Node<'_> {
     }
 
     fn window(&self, kernel: [usize; 2]) -> Window {
-        let (stride, pads) = (self.pair("strides"), self.ints("pads"));
+        let stride = self.pair("strides");
+        let pads = match self.ints("pads")[..] {
+            [begin, end] => vec![0, begin, 0, end],
+            ref both => both.to_vec(),
+        };
         let x = self.input(0);
         let output = [0, 1].map(|axis| {
             let room = x.shape[2 + axis] + pads[axis] + pads[2 + axis] - kernel[axis];
@@ -274,7 +299,12 @@ impl Node<'_> {
         let x = self.input(0);
         let [batch, channels, height, width] = quad(x);
         let size = self.input(3).data.iter().map(|&extent| extent as usize);
-        let shape: Vec<usize> = size.collect();
+        let mut shape: Vec<usize> = size.collect();
+        if shape.len() == 2 {
+            // Of the axes that are named.
+            assert_eq!(self.ints("axes"), [2, 3]);
+            shape.splice(..0, [batch, channels]);
+        }
         assert_eq!(shape[..2], [batch, channels]);
         let (rows, columns) = (shape[2], shape[3]);
         // In single precision, as runtimes compute it.
