@@ -19,8 +19,12 @@ if (process.send) {
   process.send(code, () => process.exit(code));
 } else {
   // Node 20 can crash while it exits, after the program has ended: what counts is what that returned.
+  // "close" comes after every message, "exit" may come before.
   const child = fork(fileURLToPath(import.meta.url), [file, ...rest]);
-  let ended;
-  child.on("message", (code) => (ended = code));
-  child.on("exit", (code) => process.exit(ended ?? code ?? 1));
+  let returned;
+  child.on("message", (code) => (returned = code));
+  child.on("close", (code, signal) => {
+    if (returned === undefined) console.error(`node ended early: ${signal ?? `code ${code}`}`);
+    process.exit(returned ?? code ?? 1);
+  });
 }
