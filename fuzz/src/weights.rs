@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use burn_octresnet::{
-    model::{Arch, OctResNetConfig},
+    model::{Arch, OctNetConfig},
     weights::Checkpoint,
 };
 
@@ -65,8 +65,8 @@ fn safetensors() -> Vec<u8> {
     [&length[..], header.as_bytes(), &[0; 16]].concat()
 }
 
-static TINY: LazyLock<(OctResNetConfig, burn_octresnet::model::OctResNet)> = LazyLock::new(|| {
-    let mut config = OctResNetConfig::new(Arch::OctResNet20, 3);
+static TINY: LazyLock<(OctNetConfig, burn_octresnet::model::OctNet)> = LazyLock::new(|| {
+    let mut config = OctNetConfig::new(Arch::OctNet20, 3);
     config.width = 0.125;
     let model = config.init(&Device::flex());
     (config, model)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn_image_folder::shown;
 use serde::Serializer;
 
 /// A share as percent: 77.7 %.
@@ -80,14 +81,7 @@ pub(crate) fn first_line(message: &str) -> String {
 /// A message that repeats what is in a file, as it can be put on a terminal: control characters are
 /// escaped, and of a long one the start and the end are left.
 pub(crate) fn printable(message: &str) -> String {
-    let mut line = String::new();
-    for letter in shortened(message, 1000).chars() {
-        match letter.is_control() {
-            true => line.extend(letter.escape_default()),
-            false => line.push(letter),
-        }
-    }
-    line
+    shown(shortened(message, 1000).as_ref())
 }
 
 /// The message of a caught panic.

@@ -27,7 +27,7 @@ use burn_image_folder::{
     SplitConfig, Transform,
 };
 use burn_octresnet::{
-    model::{Alpha, OctResNet},
+    model::{Alpha, OctNet},
     weights::Checkpoint,
 };
 use serde::Deserialize;
@@ -107,11 +107,11 @@ fn loader(
 
 /// Shows the images to the network in training mode, without a step.
 fn with_new_statistics(
-    model: OctResNet,
+    model: OctNet,
     settings: &Settings,
     images: &ImageList,
     device: &Device,
-) -> Result<OctResNet, Box<dyn Error>> {
+) -> Result<OctNet, Box<dyn Error>> {
     let autodiff = device.clone().autodiff();
     let model = model.to_device(&autodiff).train();
     for _ in 0..2 {
@@ -127,8 +127,8 @@ fn norm<const D: usize>(x: Tensor<D>) -> f64 {
 }
 
 fn compare(
-    vanilla: &OctResNet,
-    octave: &OctResNet,
+    vanilla: &OctNet,
+    octave: &OctNet,
     settings: &Settings,
     images: &ImageList,
     device: &Device,

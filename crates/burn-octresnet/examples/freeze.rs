@@ -10,15 +10,15 @@ use burn::{
     optim::{GradientsParams, SgdConfig},
     tensor::{Device, Distribution, Tensor},
 };
-use burn_octresnet::model::{Arch, ModelError, OctResNet, OctResNetConfig, Stem};
+use burn_octresnet::model::{Arch, ModelError, OctNet, OctNetConfig, Stem};
 
 fn main() -> Result<(), ModelError> {
     let device = Device::flex().autodiff();
-    let config = OctResNetConfig {
+    let config = OctNetConfig {
         stem: Stem::Small,
         width: 0.125,
         zero_init_residual: true,
-        ..OctResNetConfig::new(Arch::OctResNet26, 1000)
+        ..OctNetConfig::new(Arch::OctNet26, 1000)
     };
     // In earnest this would be a network with trained weights.
     let pretrained = config.try_init(&device)?;
@@ -44,9 +44,9 @@ fn main() -> Result<(), ModelError> {
     println!("loss {losses:.3?}");
     assert!(losses[4] < losses[0]);
 
-    let kernel = |net: &OctResNet| net.conv1.weight.val().into_data();
+    let kernel = |net: &OctNet| net.conv1.weight.val().into_data();
     assert_eq!(kernel(&net), kernel(&before));
-    let mean = |net: &OctResNet| {
+    let mean = |net: &OctNet| {
         let norm = net
             .bn1
             .as_ref()

@@ -4,7 +4,7 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Device, Tensor},
 };
-use burn_octresnet::model::{Alpha, Arch, OctResNetConfig};
+use burn_octresnet::model::{Alpha, Arch, OctNetConfig};
 
 /// What is published of one network, to the digits printed there.
 struct Published {
@@ -135,8 +135,8 @@ const fn published(
     Published { name, params, macs }
 }
 
-fn config(arch: Arch, alpha: f64) -> OctResNetConfig {
-    let mut config = OctResNetConfig::new(arch, arch.num_classes());
+fn config(arch: Arch, alpha: f64) -> OctNetConfig {
+    let mut config = OctNetConfig::new(arch, arch.num_classes());
     config.alpha = Alpha::Uniform(alpha);
     config
 }

@@ -4,13 +4,13 @@ use std::{fs, path::Path};
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use burn_octresnet::{
-    model::{Alpha, Arch, ModelError, OctResNet, OctResNetConfig, Stem},
+    model::{Alpha, Arch, ModelError, OctNet, OctNetConfig, Stem},
     weights::Checkpoint,
 };
 
 /// As narrow as the architecture can be at this α.
-fn narrow(arch: Arch, alpha: f64) -> OctResNetConfig {
-    let mut config = OctResNetConfig::new(arch, 7);
+fn narrow(arch: Arch, alpha: f64) -> OctNetConfig {
+    let mut config = OctNetConfig::new(arch, 7);
     config.alpha = Alpha::Uniform(alpha);
     // The 32 groups of a ResNeXt must divide each frequency's share of the first stage's 128
     // channels.
@@ -168,7 +168,7 @@ fn shares_may_differ_from_stage_to_stage() {
 #[test]
 fn a_model_gets_a_new_head() {
     let device = Device::default();
-    let model: OctResNet = narrow(Arch::OctResNet20, 0.5).init(&device);
+    let model: OctNet = narrow(Arch::OctNet20, 0.5).init(&device);
     let x = images([16, 16], &device);
     let before = model.forward_features(x.clone());
     let model = model.with_classes(3).unwrap();
@@ -181,8 +181,8 @@ fn a_model_gets_a_new_head() {
 
 #[test]
 fn errors_name_the_numbers_in_one_line() {
-    let error = |change: &dyn Fn(&mut OctResNetConfig), name: &str| {
-        let mut config = OctResNetConfig::new(name.parse().unwrap(), 10);
+    let error = |change: &dyn Fn(&mut OctNetConfig), name: &str| {
+        let mut config = OctNetConfig::new(name.parse().unwrap(), 10);
         change(&mut config);
         let error = config.validate().unwrap_err().to_string();
         assert_eq!(
@@ -230,13 +230,10 @@ fn errors_name_the_numbers_in_one_line() {
 #[test]
 fn names_go_to_json_and_back() {
     for arch in Arch::ALL {
-        let config = OctResNetConfig::new(arch, 10);
+        let config = OctNetConfig::new(arch, 10);
         let json = serde_json::to_string(&config).unwrap();
         assert!(json.contains(&format!("\"arch\":\"{arch}\"")), "{json}");
-        assert_eq!(
-            serde_json::from_str::<OctResNetConfig>(&json).unwrap(),
-            config
-        );
+        assert_eq!(serde_json::from_str::<OctNetConfig>(&json).unwrap(), config);
     }
     let error = "resnet-50".parse::<Arch>().unwrap_err().to_string();
     assert!(
@@ -259,7 +256,7 @@ fn files_of_every_kind_of_block_stay_readable() {
         logits,
     } in cases
     {
-        let config = OctResNetConfig::new(arch, 5).with_width(width);
+        let config = OctNetConfig::new(arch, 5).with_width(width);
         let checkpoint = Checkpoint::open(folder.join(format!("{arch}.bpk"))).unwrap();
         let model = checkpoint.load(&config, &device).unwrap();
         let pixels = (0..2 * 3 * 40 * 48).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0);

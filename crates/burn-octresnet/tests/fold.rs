@@ -4,10 +4,10 @@
 mod support;
 
 use burn::tensor::DType;
-use burn_octresnet::model::{Alpha, Arch, OctResNet};
+use burn_octresnet::model::{Alpha, Arch, OctNet};
 use support::{double, images, trained};
 
-fn exact(arch: Arch, alpha: impl Into<Alpha>) -> Option<OctResNet> {
+fn exact(arch: Arch, alpha: impl Into<Alpha>) -> Option<OctNet> {
     trained(arch, |config| config.alpha = alpha.into()).map(double)
 }
 

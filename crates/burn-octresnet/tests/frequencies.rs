@@ -11,7 +11,7 @@ use burn::{
 use burn_octconv::{MultiOctConv2d, OctConv2d, OctFeatures, relative_cost_of_shares};
 use burn_octresnet::{
     model::{
-        Alpha, Arch, Block, ModelError, OctResNetConfig, Order, Residual, ResidualConfig, Shape,
+        Alpha, Arch, Block, ModelError, OctNetConfig, Order, Residual, ResidualConfig, Shape,
         Shares, Shortcut, Stride, StrideAt,
     },
     weights::Checkpoint,
@@ -25,8 +25,8 @@ fn images(size: [usize; 2]) -> Tensor<4> {
     )
 }
 
-fn narrow(arch: Arch, alpha: f64) -> OctResNetConfig {
-    let config = OctResNetConfig::new(arch, 7).with_alpha(alpha);
+fn narrow(arch: Arch, alpha: f64) -> OctNetConfig {
+    let config = OctNetConfig::new(arch, 7).with_alpha(alpha);
     let resnext = arch.name().contains("resnext");
     config.with_width(if resnext { 0.5 } else { 0.1 })
 }
@@ -92,7 +92,7 @@ fn pooled(x: Tensor<4>) -> Tensor<4> {
 #[test]
 fn a_pooled_vanilla_block_is_burns_own_pooling_and_convolutions() {
     let device = Device::default();
-    let config = narrow(Arch::OctResNet26, 0.0).with_stride(Stride::Pooled);
+    let config = narrow(Arch::OctNet26, 0.0).with_stride(Stride::Pooled);
     let model = config.init(&device);
     let Block::Residual(block) = &model.layer2[0] else {
         panic!("a residual block");
@@ -128,7 +128,7 @@ fn a_pooled_vanilla_block_is_burns_own_pooling_and_convolutions() {
 fn the_form_for_inference_takes_the_same_strides() {
     let device = Device::default();
     for (alpha, stride) in [(0.0, Stride::Pooled), (0.5, Stride::Strided)] {
-        for arch in [Arch::OctResNet26, Arch::OctResNet20, Arch::OctMobileNetV1] {
+        for arch in [Arch::OctNet26, Arch::OctNet20, Arch::OctMobileNetV1] {
             let model = narrow(arch, alpha).with_stride(stride).init(&device);
             let x = images([33, 45]);
             let expected = model.forward(x.clone());
@@ -140,8 +140,8 @@ fn the_form_for_inference_takes_the_same_strides() {
 
 #[test]
 fn strides_are_named_in_json_and_refused_where_there_are_none() {
-    let config = narrow(Arch::OctResNet26, 0.5);
-    let before: OctResNetConfig = serde_json::from_str(r#"{"arch": "oct-resnet-26"}"#).unwrap();
+    let config = narrow(Arch::OctNet26, 0.5);
+    let before: OctNetConfig = serde_json::from_str(r#"{"arch": "oct-resnet-26"}"#).unwrap();
     assert_eq!(before.stride, Stride::Auto);
     let json = serde_json::to_string(&config.clone().with_stride(Stride::Strided)).unwrap();
     assert!(json.contains(r#""stride":"strided""#), "{json}");
@@ -163,7 +163,7 @@ const THREE: [f64; 3] = [0.5, 0.25, 0.25];
 
 #[test]
 fn two_shares_are_alpha() {
-    let config = OctResNetConfig::new(Arch::OctResNet26, 10);
+    let config = OctNetConfig::new(Arch::OctNet26, 10);
     assert_eq!(
         config.clone().with_shares([0.75, 0.25]),
         config.clone().with_alpha(0.25)
@@ -232,10 +232,10 @@ fn a_block_of_the_kind_for_more_frequencies_is_the_one_for_two() {
 fn networks_of_three_frequencies_run_train_and_cost_less() {
     let device = Device::default().autodiff();
     for arch in [
-        Arch::OctResNet26,
-        Arch::OctResNet26V2,
+        Arch::OctNet26,
+        Arch::OctNet26V2,
         Arch::OctSeResNet50V2,
-        Arch::OctResNet20,
+        Arch::OctNet20,
         Arch::OctWideResNet28x10,
     ] {
         let narrow = |alpha: f64| narrow(arch, alpha).with_width(0.25);
@@ -267,8 +267,8 @@ fn networks_of_three_frequencies_run_train_and_cost_less() {
 
 #[test]
 fn a_layer_inside_costs_what_the_formula_says() {
-    let config = OctResNetConfig::new(Arch::OctResNet26, 10).with_shares(THREE);
-    let macs = |config: &OctResNetConfig| {
+    let config = OctNetConfig::new(Arch::OctNet26, 10).with_shares(THREE);
+    let macs = |config: &OctNetConfig| {
         let layers = config.layer_costs([224, 224]).unwrap();
         let layer = layers.iter().find(|layer| layer.name == "layer1.1.conv2");
         layer.unwrap().cost.macs.total() as f64
@@ -283,21 +283,18 @@ fn shares_are_written_read_and_told_from_weights() {
     let folder = tempfile::tempdir().unwrap();
     let stages = Alpha::parse_shares("0.5,0.25,0.25;0.5,0.5;0.75,0.25").unwrap();
     for (arch, alpha) in [
-        (Arch::OctResNet26, stages),
+        (Arch::OctNet26, stages),
         (
-            Arch::OctResNet20,
+            Arch::OctNet20,
             Alpha::parse_shares("0.25,0.5,0.25").unwrap(),
         ),
     ] {
-        let config = OctResNetConfig::new(arch, 5)
+        let config = OctNetConfig::new(arch, 5)
             .with_alpha(alpha)
             .with_width(0.25);
         let json = serde_json::to_string(&config).unwrap();
         assert!(json.contains(r#""alpha":{"shares":["#), "{json}");
-        assert_eq!(
-            serde_json::from_str::<OctResNetConfig>(&json).unwrap(),
-            config
-        );
+        assert_eq!(serde_json::from_str::<OctNetConfig>(&json).unwrap(), config);
         let model = config.init(&device);
         let x = images([37, 33]);
         let expected = model.forward(x.clone()).into_data();
@@ -331,7 +328,7 @@ fn what_cannot_have_three_frequencies_says_so() {
     }
     let error = |shares: &str| {
         let alpha = Alpha::parse_shares(shares)?;
-        let config = OctResNetConfig::new(Arch::OctResNet20, 10).with_alpha(alpha);
+        let config = OctNetConfig::new(Arch::OctNet20, 10).with_alpha(alpha);
         config.validate().map_err(|error| error.to_string())
     };
     for (shares, part) in [

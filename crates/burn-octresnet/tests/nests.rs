@@ -10,7 +10,7 @@ use burn::{
     tensor::{Device, TensorData},
 };
 use burn_octresnet::{
-    model::{Alpha, Arch, OctResNet, OctResNetConfig},
+    model::{Alpha, Arch, OctNet, OctNetConfig},
     weights::{Checkpoint, WeightsError},
 };
 use pytorch_file::{Saved, pth};
@@ -91,20 +91,20 @@ fn open(saved: &Saved) -> Opened {
     }
 }
 
-fn vanilla_26() -> OctResNetConfig {
-    let mut config = OctResNetConfig::new(Arch::OctResNet26, 5).with_width(1.0 / 32.0);
+fn vanilla_26() -> OctNetConfig {
+    let mut config = OctNetConfig::new(Arch::OctNet26, 5).with_width(1.0 / 32.0);
     config.alpha = Alpha::Uniform(0.0);
     config
 }
 
 /// Finds the network and loads it.
-fn load(checkpoint: &Checkpoint) -> Result<OctResNet, WeightsError> {
+fn load(checkpoint: &Checkpoint) -> Result<OctNet, WeightsError> {
     let config = checkpoint.detect()?;
     assert_eq!(config, vanilla_26());
     checkpoint.load(&config, &Device::default())
 }
 
-fn bias(model: &OctResNet) -> Vec<f32> {
+fn bias(model: &OctNet) -> Vec<f32> {
     let bias = model.fc.bias.as_ref().unwrap();
     bias.val().into_data().iter::<f32>().collect()
 }
@@ -464,7 +464,7 @@ fn numbered_mobilenets_are_read() {
     let device = Device::default();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mobilenet.safetensors");
-    let config = OctResNetConfig::new(Arch::OctMobileNetV1, 4).with_width(0.25);
+    let config = OctNetConfig::new(Arch::OctMobileNetV1, 4).with_width(0.25);
     let model = config.init(&device);
     model.save_weights(&config, &path, false).unwrap();
     let stages = [3, 2, 6, 2];
@@ -491,7 +491,7 @@ fn numbered_mobilenets_are_read() {
     let found = checkpoint.detect().unwrap();
     assert_eq!(found.alpha, Alpha::Uniform(0.5));
     let loaded = checkpoint.load(&found, &device).unwrap();
-    let tensors = |model: &OctResNet| -> Vec<TensorData> {
+    let tensors = |model: &OctNet| -> Vec<TensorData> {
         let tensors = model.collect(None, None, true);
         tensors
             .iter()

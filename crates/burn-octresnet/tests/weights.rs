@@ -12,7 +12,7 @@ use burn::{
     tensor::{Device, Distribution, Tensor, TensorData},
 };
 use burn_octresnet::{
-    model::{Alpha, Arch, OctResNet, OctResNetConfig, Stem},
+    model::{Alpha, Arch, OctNet, OctNetConfig, Stem},
     weights::{Checkpoint, Format, Layout, WeightsError},
 };
 
@@ -112,7 +112,7 @@ fn checkpoints_of_pytorch_give_its_logits() {
             "{file}"
         );
         let config = checkpoint.detect().unwrap();
-        assert_eq!(config.arch, Arch::OctResNet26, "{file}");
+        assert_eq!(config.arch, Arch::OctNet26, "{file}");
         assert_eq!(config.alpha, Alpha::Uniform(alpha), "{file}");
         assert_eq!(config.num_classes, 5);
         let model = checkpoint.load(&config, &device).unwrap();
@@ -135,7 +135,7 @@ fn names_and_shapes_are_those_of_torchvision_and_timm() {
             "next50" => "oct-resnext-50".to_string(),
             depth => format!("oct-resnet-{depth}"),
         };
-        let mut config = OctResNetConfig::new(name.parse().unwrap(), 1000);
+        let mut config = OctNetConfig::new(name.parse().unwrap(), 1000);
         config.alpha = Alpha::Uniform(0.0);
         // Written, since files are in the layout.
         let folder = tempfile::tempdir().unwrap();
@@ -157,8 +157,8 @@ fn names_and_shapes_are_those_of_torchvision_and_timm() {
 }
 
 /// As narrow as the architecture can be at every α.
-fn narrow(arch: Arch, alpha: f64) -> OctResNetConfig {
-    let mut config = OctResNetConfig::new(arch, 7);
+fn narrow(arch: Arch, alpha: f64) -> OctNetConfig {
+    let mut config = OctNetConfig::new(arch, 7);
     config.alpha = Alpha::Uniform(alpha);
     config.width = match arch.name() {
         name if name.contains("resnext") => 0.5,
@@ -178,8 +178,8 @@ fn images(device: &Device) -> Tensor<4> {
 }
 
 #[track_caller]
-fn assert_same(a: &OctResNet, b: &OctResNet, what: &str) {
-    let read = |model: &OctResNet| -> BTreeMap<String, TensorData> {
+fn assert_same(a: &OctNet, b: &OctNet, what: &str) {
+    let read = |model: &OctNet| -> BTreeMap<String, TensorData> {
         let tensors = model.collect(None, None, true).into_iter();
         tensors
             .map(|tensor| (tensor.name.clone(), bridge::to_data(&tensor).unwrap()))
@@ -225,7 +225,7 @@ fn every_network_survives_every_format_and_is_told_from_its_weights() {
 fn half_precision_halves_the_file_and_keeps_eleven_bits() {
     let device = Device::default();
     let folder = tempfile::tempdir().unwrap();
-    let mut config = narrow(Arch::OctResNet26, 0.25);
+    let mut config = narrow(Arch::OctNet26, 0.25);
     config.width = 0.25;
     let model = config.init(&device);
     // Once, since all tests share the device's random numbers.
@@ -299,7 +299,7 @@ fn without_detail_the_converted_network_is_the_same() {
 }
 
 /// Leaves nothing of each kernel but its centre, and gives every norm statistics of its own.
-fn pointwise(model: OctResNet, device: &Device) -> OctResNet {
+fn pointwise(model: OctNet, device: &Device) -> OctNet {
     device.seed(7);
     let mut model = model;
     let tensors = model.collect(None, None, true).into_iter().map(|tensor| {
@@ -343,7 +343,7 @@ fn every_mismatch_is_listed() {
     let checkpoint = Checkpoint::open(fixture("octave.safetensors")).unwrap();
     let mut config = checkpoint.detect().unwrap();
     config.num_classes = 9;
-    config.arch = Arch::OctResNet50;
+    config.arch = Arch::OctNet50;
     let error = checkpoint.load(&config, &device).unwrap_err();
     let message = error.to_string();
     let WeightsError::Mismatch { mismatches, .. } = error else {
@@ -382,7 +382,7 @@ fn shares_by_stage_and_small_stems_are_found() {
     let device = Device::default();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.bpk");
-    let mut config = narrow(Arch::OctResNet26V2, 0.0);
+    let mut config = narrow(Arch::OctNet26V2, 0.0);
     config.alpha = Alpha::PerStage([0.5, 0.25, 0.125]);
     config.stem = Stem::Small;
     config.width = 0.3;
@@ -398,7 +398,7 @@ fn shares_by_stage_and_small_stems_are_found() {
 #[test]
 fn files_that_cannot_be_written_or_are_of_no_network_are_errors() {
     let device = Device::default();
-    let config = narrow(Arch::OctResNet20, 0.5);
+    let config = narrow(Arch::OctNet20, 0.5);
     let model = config.init(&device);
     let error = |path: &Path| {
         model
@@ -428,7 +428,7 @@ fn files_that_cannot_be_written_or_are_of_no_network_are_errors() {
 fn files_are_written_as_others_are() {
     use std::{fs, os::unix::fs::PermissionsExt};
 
-    let config = narrow(Arch::OctResNet20, 0.5);
+    let config = narrow(Arch::OctNet20, 0.5);
     let model = config.init(&Device::default());
     let folder = tempfile::tempdir().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();

@@ -5,7 +5,7 @@ use std::{env, path::Path, process::ExitCode};
 
 use burn_image_train::{DeviceName, text::shortened};
 use burn_octresnet::{
-    model::{Alpha, Arch, OctResNetConfig, Stem, Stride},
+    model::{Alpha, Arch, OctNetConfig, Stem, Stride},
     weights::{Checkpoint, WeightsError},
 };
 use clap::{
@@ -107,7 +107,7 @@ pub(crate) struct NetworkArgs {
 
 impl NetworkArgs {
     /// The network: what is not given is as the architecture was published.
-    pub(crate) fn config(&self) -> OctResNetConfig {
+    pub(crate) fn config(&self) -> OctNetConfig {
         let arch = self.arch();
         let mut recipe = ModelRecipe {
             arch,
@@ -128,7 +128,7 @@ impl NetworkArgs {
     }
 
     fn arch(&self) -> Arch {
-        self.model.arch.unwrap_or(Arch::OctResNet50)
+        self.model.arch.unwrap_or(Arch::OctNet50)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor};
 use burn_image_train::{Baseline, Classifier, Cost, NetworkError, Start};
 use burn_octresnet::{
-    model::{Alpha, Arch, OctResNet, OctResNetConfig, Stem, Stride},
+    model::{Alpha, Arch, OctNet, OctNetConfig, Stem, Stride},
     weights::{Checkpoint, WeightsError},
 };
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub(crate) type Recipe = burn_image_train::Recipe<ModelRecipe>;
 
 /// The network of a recipe.
 ///
-/// Not an [`OctResNetConfig`]: the number of classes comes from the images, and what a recipe leaves
+/// Not an [`OctNetConfig`]: the number of classes comes from the images, and what a recipe leaves
 /// out is as in the default run. Nor flattened into one: serde then neither refuses unknown fields
 /// nor says where a fault is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,14 +38,14 @@ pub(crate) struct ModelRecipe {
 
 impl ModelRecipe {
     /// The network for a number of classes.
-    pub(crate) fn config(&self, num_classes: usize) -> OctResNetConfig {
-        OctResNetConfig {
+    pub(crate) fn config(&self, num_classes: usize) -> OctNetConfig {
+        OctNetConfig {
             alpha: self.alpha,
             stride: self.stride,
             stem: self.stem,
             width: self.width,
             zero_init_residual: self.zero_init_residual,
-            ..OctResNetConfig::new(self.arch, num_classes)
+            ..OctNetConfig::new(self.arch, num_classes)
         }
     }
 }
@@ -53,7 +53,7 @@ impl ModelRecipe {
 impl Default for ModelRecipe {
     fn default() -> Self {
         Self {
-            arch: Arch::OctResNet26,
+            arch: Arch::OctNet26,
             alpha: Alpha::Uniform(0.5),
             stride: Stride::Auto,
             stem: Stem::Imagenet,
@@ -64,21 +64,21 @@ impl Default for ModelRecipe {
 }
 
 impl Classifier for ModelRecipe {
-    type Network = OctResNet;
+    type Network = OctNet;
 
-    fn init(&self, classes: usize, device: &Device) -> Result<OctResNet, NetworkError> {
+    fn init(&self, classes: usize, device: &Device) -> Result<OctNet, NetworkError> {
         Ok(self.config(classes).try_init(device)?)
     }
 
-    fn features(network: &OctResNet, images: Tensor<4>) -> Tensor<2> {
+    fn features(network: &OctNet, images: Tensor<4>) -> Tensor<2> {
         network.forward_pooled(images)
     }
 
-    fn classify(network: &OctResNet, features: Tensor<2>) -> Tensor<2> {
+    fn classify(network: &OctNet, features: Tensor<2>) -> Tensor<2> {
         network.fc.forward(features)
     }
 
-    fn for_inference(network: OctResNet) -> impl Fn(Tensor<4>) -> Tensor<2> {
+    fn for_inference(network: OctNet) -> impl Fn(Tensor<4>) -> Tensor<2> {
         let network = network.fold_batch_norm();
         move |images| network.forward(images)
     }
@@ -90,7 +90,7 @@ impl Classifier for ModelRecipe {
         start: Start<'_>,
         classes: usize,
         device: &Device,
-    ) -> Result<OctResNet, NetworkError> {
+    ) -> Result<OctNet, NetworkError> {
         let checkpoint = open(start.path, start.key, start.allow_nan)?;
         let (network, notes) = checkpoint.start(&self.config(classes), device)?;
         notes.iter().for_each(|note| log::warn!("{note}"));

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, activation::softmax};
 use burn_image_folder::{EvalTransform, Normalize, decode_rgb_bytes, high_part, low_part};
-use burn_octresnet::model::OctResNet;
+use burn_octresnet::model::OctNet;
 use image::{Rgb, RgbImage};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -103,8 +103,8 @@ impl Seen {
 
 /// Shows a network the content of an image file. `inference` is the same with its norms folded.
 pub(crate) fn look(
-    trained: &OctResNet,
-    inference: &OctResNet,
+    trained: &OctNet,
+    inference: &OctNet,
     data: &Data,
     file: &[u8],
 ) -> Result<Seen, String> {

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_octconv::Cost;
-use burn_octresnet::model::{OctResNet, OctResNetConfig};
+use burn_octresnet::model::{OctNet, OctNetConfig};
 use wasm_bindgen::{JsError, prelude::wasm_bindgen};
 
 use crate::refused;
@@ -10,7 +10,7 @@ use crate::refused;
 /// A network in its inference form, with an image to run it on.
 #[wasm_bindgen]
 pub struct Network {
-    network: OctResNet,
+    network: OctNet,
     images: Tensor<4>,
     size: usize,
     cost: Cost,
@@ -19,8 +19,8 @@ pub struct Network {
 #[wasm_bindgen]
 impl Network {
     pub(crate) fn new(
-        network: OctResNet,
-        config: &OctResNetConfig,
+        network: OctNet,
+        config: &OctNetConfig,
         size: usize,
     ) -> Result<Self, JsError> {
         let cost = config.cost([size, size]).map_err(refused)?;

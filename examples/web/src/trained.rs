@@ -4,7 +4,7 @@ use burn::{
     store::{BurnpackStore, ModuleSnapshot, ModuleStore, bridge},
     tensor::{Bytes, DType, Device},
 };
-use burn_octresnet::model::{Alpha, OctResNet, OctResNetConfig};
+use burn_octresnet::model::{Alpha, OctNet, OctNetConfig};
 use serde::Deserialize;
 use wasm_bindgen::{JsError, prelude::wasm_bindgen};
 
@@ -17,16 +17,16 @@ use crate::{
 /// What of a run's recipe says how to show its network a picture.
 #[derive(Deserialize)]
 struct Recipe {
-    model: OctResNetConfig,
+    model: OctNetConfig,
     data: Data,
 }
 
 /// A trained network that looks at pictures.
 #[wasm_bindgen]
 pub struct Classifier {
-    trained: OctResNet,
-    inference: OctResNet,
-    config: OctResNetConfig,
+    trained: OctNet,
+    inference: OctNet,
+    config: OctNetConfig,
     data: Data,
     classes: Vec<String>,
 }
@@ -93,7 +93,7 @@ impl Classifier {
     ///
     /// If α is not between 0 and 1.
     pub fn at(&self, alpha: f64, size: usize) -> Result<Network, JsError> {
-        let config = OctResNetConfig {
+        let config = OctNetConfig {
             alpha: Alpha::Uniform(alpha),
             ..self.config.clone()
         };
@@ -109,7 +109,7 @@ impl Classifier {
 }
 
 /// A network with weights in place of its random ones.
-fn filled(mut network: OctResNet, weights: Vec<u8>) -> Result<OctResNet, String> {
+fn filled(mut network: OctNet, weights: Vec<u8>) -> Result<OctNet, String> {
     let mut store = BurnpackStore::from_bytes(Some(Bytes::from_bytes_vec(weights)));
     let tensors = store.get_all_tensors().map_err(|error| error.to_string())?;
     let single = tensors.iter().map(|(name, tensor)| {

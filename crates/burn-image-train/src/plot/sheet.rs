@@ -7,6 +7,7 @@ use super::{
     canvas::{COLOURS, Canvas, Drawn, INK, Picture, SOFT, shortened},
     maps::blit,
 };
+use crate::text::percent;
 
 const MARGIN: u32 = 16;
 const GAP: u32 = 12;
@@ -143,7 +144,7 @@ impl Picture for SheetPicture {
             let [down, right] = size.map(|length| (TILE - length) / 2);
             blit(canvas, [left + right, top + down], size, &tile.image)?;
             let ink = if tile.wrong { &COLOURS[1] } else { &INK };
-            let probability = format!("{:.1} %", 100.0 * tile.probability);
+            let probability = percent(tile.probability);
             let lines = [
                 (tile.class.as_str(), 14, ink),
                 (probability.as_str(), 14, ink),

@@ -28,12 +28,12 @@ pub(super) fn convolve<const D: usize, const R: usize>(
     kernels: &[Tensor<R>],
     biases: &[Option<Tensor<1>>],
 ) -> Option<OctMaps<D, R>> {
-    let view = View::new(plan, input.size())?;
-    let images = input.batch() * view.frames;
-    let geometry = eligibility::geometry(&view.plan, images, view.size).ok()?;
-    if !all_single(input, kernels, biases) {
+    if !all_readable(input, kernels, biases) {
         return None;
     }
+    let view = View::new(plan, input.size())?;
+    let images = input.batch() * view.frames;
+    let geometry = eligibility::geometry(&view.plan, images, view.size, false).ok()?;
     let groups = input.clone().into_groups().into_iter();
     let maps = by_level(groups.map(|x| x.map(|x| view.map(x))));
     let kernels = kernels.iter().map(|kernel| view.kernel(kernel));
@@ -55,14 +55,14 @@ pub(super) fn transpose<const D: usize, const R: usize>(
     (size, scale): ([usize; D], Scale),
 ) -> Option<OctMaps<D, R>> {
     // The frames that a kernel sees at a time are channels of the view, and would have to be summed.
-    if D == 3 {
+    if D == 3 || !all_readable(input, kernels, biases) {
+        return None;
+    }
+    if scale == Scale::Mean && !halves_evenly(plan, size) {
         return None;
     }
     let view = View::new(plan, size)?;
-    let geometry = eligibility::transposed(&view.plan, input.batch(), view.size).ok()?;
-    if !all_single(input, kernels, biases) || (scale == Scale::Mean && !halves_evenly(plan, size)) {
-        return None;
-    }
+    let geometry = eligibility::geometry(&view.plan, input.batch(), view.size, true).ok()?;
     let groups = input.clone().into_groups().into_iter();
     let maps = by_level(groups.map(|x| x.map(|x| view.map(x))));
     let kernels = kernels.iter().zip(&plan.paths).map(|(kernel, path)| {
@@ -98,7 +98,7 @@ fn scaled(kernel: Tensor<4>, factor: f32) -> Tensor<4> {
 }
 
 /// Whether an engine reads everything.
-fn all_single<const D: usize, const R: usize>(
+fn all_readable<const D: usize, const R: usize>(
     input: &OctMaps<D, R>,
     kernels: &[Tensor<R>],
     biases: &[Option<Tensor<1>>],

@@ -94,41 +94,27 @@ pub(super) fn octconv2d(
 ) -> Result<Geometry, Refusal> {
     features.readable()?;
     parameters(kernels, readable, readable)?;
-    geometry(plan, features.images(), features.size())
+    geometry(plan, features.images(), features.size(), false)
 }
 
-/// The geometry of a layer in f32 that an engine computes.
+/// The geometry of a layer in f32, or of its adjoint, that an engine computes.
 pub(crate) fn geometry(
     plan: &Plan<2>,
     images: usize,
     size: [usize; 2],
+    transposed: bool,
 ) -> Result<Geometry, Refusal> {
     let conv = OctConv::new(plan.clone(), images, size)?;
-    Ok(Geometry {
-        plan: conv.plan().clone(),
-        images,
-        size,
-        transposed: false,
-    })
-}
-
-/// The geometry of a transposed layer in f32 that an engine computes.
-pub(crate) fn transposed(
-    plan: &Plan<2>,
-    images: usize,
-    size: [usize; 2],
-) -> Result<Geometry, Refusal> {
-    let conv = OctConv::new(plan.clone(), images, size)?;
-    if !conv.transposes() {
+    if transposed && !conv.transposes() {
         return Err(Refusal::Layer(
             "a transposed layer that is depthwise or strided, or has no path to a group",
         ));
     }
     Ok(Geometry {
-        plan: conv.plan().clone(),
+        plan: plan.clone(),
         images,
         size,
-        transposed: true,
+        transposed,
     })
 }
 

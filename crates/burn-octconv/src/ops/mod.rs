@@ -135,7 +135,7 @@ pub fn refusal(
         return Some(refusal);
     }
     #[cfg(feature = "flex")]
-    return eligibility::geometry(plan, images, size).err();
+    return eligibility::geometry(plan, images, size, false).err();
     #[cfg(not(feature = "flex"))]
     {
         let _ = (plan, images, size);

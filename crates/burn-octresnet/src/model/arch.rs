@@ -31,29 +31,29 @@ macro_rules! architectures {
 
 architectures! {
     /// Oct-ResNet-26, post-activation: stages of 2, 2, 2, 2 bottleneck blocks.
-    OctResNet26 = "oct-resnet-26",
+    OctNet26 = "oct-resnet-26",
     /// Oct-ResNet-50, post-activation: stages of 3, 4, 6, 3 bottleneck blocks.
-    OctResNet50 = "oct-resnet-50",
+    OctNet50 = "oct-resnet-50",
     /// Oct-ResNet-101, post-activation: stages of 3, 4, 23, 3 bottleneck blocks.
-    OctResNet101 = "oct-resnet-101",
+    OctNet101 = "oct-resnet-101",
     /// Oct-ResNet-152, post-activation: stages of 3, 8, 36, 3 bottleneck blocks.
-    OctResNet152 = "oct-resnet-152",
+    OctNet152 = "oct-resnet-152",
     /// Oct-ResNet-200, post-activation: stages of 3, 24, 36, 3 bottleneck blocks.
-    OctResNet200 = "oct-resnet-200",
+    OctNet200 = "oct-resnet-200",
     /// Oct-ResNet-26, pre-activation.
-    OctResNet26V2 = "oct-resnet-26-v2",
+    OctNet26V2 = "oct-resnet-26-v2",
     /// Oct-ResNet-50, pre-activation.
-    OctResNet50V2 = "oct-resnet-50-v2",
+    OctNet50V2 = "oct-resnet-50-v2",
     /// Oct-ResNet-101, pre-activation.
-    OctResNet101V2 = "oct-resnet-101-v2",
+    OctNet101V2 = "oct-resnet-101-v2",
     /// Oct-ResNet-152, pre-activation.
-    OctResNet152V2 = "oct-resnet-152-v2",
+    OctNet152V2 = "oct-resnet-152-v2",
     /// Oct-ResNet-200, pre-activation.
-    OctResNet200V2 = "oct-resnet-200-v2",
+    OctNet200V2 = "oct-resnet-200-v2",
     /// Oct-ResNet-152 with a deep stem and the stride in each block's last convolution.
-    OctResNet152V1e = "oct-resnet-152-v1e",
+    OctNet152V1e = "oct-resnet-152-v1e",
     /// Like v1e, with a residual block in place of the stem's max-pooling.
-    OctResNet152V1f = "oct-resnet-152-v1f",
+    OctNet152V1f = "oct-resnet-152-v1f",
     /// Oct-ResNet-152 v1e with squeeze-and-excitation.
     OctSeResNet152V1e = "oct-se-resnet-152-v1e",
     /// Oct-ResNet-152 v1f with squeeze-and-excitation.
@@ -77,9 +77,9 @@ architectures! {
     /// Oct-MobileNet v2, width 1.125.
     OctMobileNetV2W1125 = "oct-mobilenet-v2-1125",
     /// Oct-ResNet-20 for 32-pixel images: three stages of 3 basic blocks.
-    OctResNet20 = "oct-resnet-20",
+    OctNet20 = "oct-resnet-20",
     /// Oct-ResNet-56 for 32-pixel images: three stages of 9 basic blocks.
-    OctResNet56 = "oct-resnet-56",
+    OctNet56 = "oct-resnet-56",
     /// Oct-Wide-ResNet-28-10 for 32-pixel images: three stages of 4 pre-activation basic blocks.
     OctWideResNet28x10 = "oct-wide-resnet-28-10",
 }
@@ -90,7 +90,7 @@ impl Arch {
     pub fn is_small(self) -> bool {
         matches!(
             self,
-            Self::OctResNet20 | Self::OctResNet56 | Self::OctWideResNet28x10
+            Self::OctNet20 | Self::OctNet56 | Self::OctWideResNet28x10
         )
     }
 

@@ -4,21 +4,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{Alpha, Arch, ModelError, Shares, Stem, Stride, error::MAX_WIDTH, layers::LayerCost};
 
-/// Configuration of an [`OctResNet`](super::OctResNet).
+/// Configuration of an [`OctNet`](super::OctNet).
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_octresnet::model::{Arch, OctResNetConfig};
+/// use burn_octresnet::model::{Arch, OctNetConfig};
 ///
 /// let device = Device::default();
-/// let config = OctResNetConfig::new(Arch::OctResNet26, 10);
+/// let config = OctNetConfig::new(Arch::OctNet26, 10);
 /// let model = config.with_alpha(0.25).with_width(0.25).init(&device);
 /// let logits = model.forward(Tensor::zeros([1, 3, 64, 64], &device));
 /// assert_eq!(logits.dims(), [1, 10]);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct OctResNetConfig {
+pub struct OctNetConfig {
     /// Which network of the family.
     pub arch: Arch,
     /// Classes of the classifier.
@@ -38,15 +38,15 @@ pub struct OctResNetConfig {
     pub zero_init_residual: bool,
 }
 
-impl Default for OctResNetConfig {
+impl Default for OctNetConfig {
     fn default() -> Self {
-        Self::new(Arch::OctResNet50, 1000)
+        Self::new(Arch::OctNet50, 1000)
     }
 }
 
-impl Config for OctResNetConfig {}
+impl Config for OctNetConfig {}
 
-impl OctResNetConfig {
+impl OctNetConfig {
     /// The network with α = 0.5, the stem that the architecture was designed with, and width 1.
     pub fn new(arch: Arch, num_classes: usize) -> Self {
         Self {

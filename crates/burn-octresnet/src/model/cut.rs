@@ -1,7 +1,7 @@
 //! Where the parameters of a vanilla network go in an octave one of the same architecture.
 
 use super::{
-    ModelError, OctResNetConfig, Shares,
+    ModelError, OctNetConfig, Shares,
     conv::ConvSpec,
     family::Tail,
     layers::{Layer, hidden},
@@ -143,7 +143,7 @@ fn squeeze_excite(path: &str, many: bool, hidden: usize, wire: &Wire, pieces: &m
     }
 }
 
-impl OctResNetConfig {
+impl OctNetConfig {
     /// The parameters that are not those of the vanilla network as they are: nearly all of the
     /// stages'. What is not listed is the same in both.
     ///

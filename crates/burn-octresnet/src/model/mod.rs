@@ -1,14 +1,14 @@
 //! The backbones: one family of octave networks, each of them vanilla at α = 0.
 //!
-//! An [`Arch`] names a network, an [`OctResNetConfig`] chooses classes, α, stem and width, and
-//! [`OctResNetConfig::init`] builds an [`OctResNet`], whichever its blocks are. Networks and their
-//! costs come from the same description, so [`OctResNetConfig::cost`] counts exactly what is built.
+//! An [`Arch`] names a network, an [`OctNetConfig`] chooses classes, α, stem and width, and
+//! [`OctNetConfig::init`] builds an [`OctNet`], whichever its blocks are. Networks and their
+//! costs come from the same description, so [`OctNetConfig::cost`] counts exactly what is built.
 //!
 //! ```
-//! use burn_octresnet::model::{Alpha, Arch, OctResNetConfig};
+//! use burn_octresnet::model::{Alpha, Arch, OctNetConfig};
 //!
 //! let arch: Arch = "oct-resnet-50-v2".parse()?;
-//! let config = OctResNetConfig::new(arch, 1000);
+//! let config = OctNetConfig::new(arch, 1000);
 //! let (octave, vanilla) = (config.cost([224, 224])?, config.vanilla().cost([224, 224])?);
 //! assert_eq!(octave.params, vanilla.params);
 //! assert_eq!(octave.macs.total() * 100 / vanilla.macs.total(), 57);
@@ -43,14 +43,14 @@ pub use block::{
     Projection, Residual, ResidualConfig, Separable, SeparableConfig, Shape, Shortcut, StrideAt,
     Transition, TransitionConfig,
 };
-pub use config::OctResNetConfig;
+pub use config::OctNetConfig;
 pub use conv::ConvSpec;
 pub(crate) use cut::Piece;
 pub use error::ModelError;
 pub use features::{Features, OctaveMap};
 pub use kind::Kind;
 pub use layers::{ConvNorm, LayerCost};
-pub use network::OctResNet;
+pub use network::OctNet;
 pub use shares::Shares;
 pub use stem::Stem;
 pub use stride::Stride;

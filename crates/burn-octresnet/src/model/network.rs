@@ -13,7 +13,7 @@ use burn_octconv::{
 };
 
 use super::{
-    Block, ConvNorm, Features, ModelError, OctResNetConfig, Residual, Shares,
+    Block, ConvNorm, Features, ModelError, OctNetConfig, Residual, Shares,
     conv::conv,
     family::{Blueprint, Tail},
     layers::{Layer, LayerCost, Layers, fold_vanilla, normalize_vanilla},
@@ -28,9 +28,9 @@ use super::{
 /// The stem is vanilla, the first octave layer enters with α = 0, and the last stage has α = 0, so
 /// the classifier sees one full-resolution map. The blocks are those of the
 /// [`Arch`](super::Arch); what a network does not have is `None` or empty. Field names follow
-/// torchvision's ResNets. Built by [`OctResNetConfig`].
+/// torchvision's ResNets. Built by [`OctNetConfig`].
 #[derive(Module, Debug)]
-pub struct OctResNet {
+pub struct OctNet {
     /// First convolution of the stem.
     pub conv1: Conv2d,
     /// Norm after it; the blocks of a Wide ResNet bring their own. None once it is folded.
@@ -63,13 +63,13 @@ pub struct OctResNet {
     pub activates_conv1: bool,
 }
 
-impl OctResNetConfig {
+impl OctNetConfig {
     /// Builds the network with random weights.
     ///
     /// # Panics
     ///
     /// If the configuration is illegal; [`try_init`](Self::try_init) returns the error instead.
-    pub fn init(&self, device: &Device) -> OctResNet {
+    pub fn init(&self, device: &Device) -> OctNet {
         self.try_init(device).unwrap_or_else(|e| panic!("{e}"))
     }
 
@@ -78,13 +78,13 @@ impl OctResNetConfig {
     /// # Errors
     ///
     /// A [`ModelError`] that names the illegal value.
-    pub fn try_init(&self, device: &Device) -> Result<OctResNet, ModelError> {
+    pub fn try_init(&self, device: &Device) -> Result<OctNet, ModelError> {
         self.validate()?;
         Ok(self.blueprint()?.init(self.num_classes, device)?)
     }
 }
 
-impl OctResNet {
+impl OctNet {
     /// Computes the logits.
     ///
     /// # Shapes
@@ -129,13 +129,13 @@ impl OctResNet {
     ///
     /// # Panics
     ///
-    /// If a map has more than two frequencies; use [`OctResNet::forward_maps`].
+    /// If a map has more than two frequencies; use [`OctNet::forward_maps`].
     pub fn forward_features(&self, images: Tensor<4>) -> Vec<OctFeatures> {
         let maps = self.forward_stages(images);
         maps.map(Features::into_octave).collect()
     }
 
-    /// [`OctResNet::forward_features`] of a network in any number of frequencies.
+    /// [`OctNet::forward_features`] of a network in any number of frequencies.
     pub fn forward_maps(&self, images: Tensor<4>) -> Vec<OctMaps<2, 4>> {
         let maps = self.forward_stages(images);
         maps.map(Features::into_maps).collect()
@@ -195,10 +195,10 @@ impl OctResNet {
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
-    /// use burn_octresnet::model::{Arch, OctResNetConfig};
+    /// use burn_octresnet::model::{Arch, OctNetConfig};
     ///
     /// let device = Device::default();
-    /// let model = OctResNetConfig::new(Arch::OctResNet20, 10).try_init(&device)?;
+    /// let model = OctNetConfig::new(Arch::OctNet20, 10).try_init(&device)?;
     /// let folded = model.clone().fold_batch_norm();
     /// assert!(folded.bn1.is_none() && folded.conv1.bias.is_some());
     ///
@@ -325,11 +325,7 @@ impl Blueprint {
     }
 
     /// Builds the network with random weights.
-    pub(super) fn init(
-        &self,
-        num_classes: usize,
-        device: &Device,
-    ) -> Result<OctResNet, OctConvError> {
+    pub(super) fn init(&self, num_classes: usize, device: &Device) -> Result<OctNet, OctConvError> {
         let mut stages = Vec::new();
         for blocks in &self.stages {
             let blocks = blocks.iter().map(|block| block.try_init(device));
@@ -348,7 +344,7 @@ impl Blueprint {
         let deep = deep.collect();
         stem.finish();
         let mut tail = self.tail_layers(num_classes).build(device);
-        let network = OctResNet {
+        let network = OctNet {
             conv1,
             bn1,
             deep,

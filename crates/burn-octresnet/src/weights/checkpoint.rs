@@ -20,7 +20,7 @@ use super::{
     layout::transpose,
     nest::{Fit, Nest, preferred},
 };
-use crate::model::{OctResNet, OctResNetConfig};
+use crate::model::{OctNet, OctNetConfig};
 
 /// The opened checkpoint of a network, of which nothing but the names and shapes of its tensors has
 /// been read.
@@ -156,8 +156,8 @@ impl Checkpoint {
     }
 
     /// That all is there but the classifier of this network.
-    pub(super) fn lacks_classifier(&self, config: &OctResNetConfig) -> WeightsError {
-        let OctResNetConfig {
+    pub(super) fn lacks_classifier(&self, config: &OctNetConfig) -> WeightsError {
+        let OctNetConfig {
             arch, alpha, width, ..
         } = config;
         WeightsError::Classifier {
@@ -176,27 +176,19 @@ impl Checkpoint {
     /// [`WeightsError::Mismatch`] with everything that is missing, unexpected or of the wrong
     /// shape; [`WeightsError::NotFinite`]; [`WeightsError::Ambiguous`] if several networks in the file
     /// fit; [`WeightsError::Damaged`] if a tensor cannot be read.
-    pub fn load(
-        &self,
-        config: &OctResNetConfig,
-        device: &Device,
-    ) -> Result<OctResNet, WeightsError> {
+    pub fn load(&self, config: &OctNetConfig, device: &Device) -> Result<OctNet, WeightsError> {
         let loaded = self.read_network(|_| config.clone(), false, device)?;
         Ok(loaded.warn().model)
     }
 
     /// Builds a network with the weights of the checkpoint, which may be of the same network at
-    /// another α, and is then [converted](OctResNet::with_alpha), or for another number of classes,
+    /// another α, and is then [converted](OctNet::with_alpha), or for another number of classes,
     /// and then has a new, random classifier.
     ///
     /// # Errors
     ///
     /// As [`Checkpoint::load`], and [`WeightsError::Classifier`] for weights without one.
-    pub fn load_as(
-        &self,
-        target: &OctResNetConfig,
-        device: &Device,
-    ) -> Result<OctResNet, WeightsError> {
+    pub fn load_as(&self, target: &OctNetConfig, device: &Device) -> Result<OctNet, WeightsError> {
         let loaded = self.read_network(|nest| nest.as_it_is(target), false, device)?;
         loaded.warn().into(target, device).map(|(model, _)| model)
     }
@@ -209,9 +201,9 @@ impl Checkpoint {
     /// As [`Checkpoint::load`].
     pub fn start(
         &self,
-        target: &OctResNetConfig,
+        target: &OctNetConfig,
         device: &Device,
-    ) -> Result<(OctResNet, Vec<String>), WeightsError> {
+    ) -> Result<(OctNet, Vec<String>), WeightsError> {
         let loaded = self.read_network(|nest| nest.as_it_is(target), true, device)?;
         loaded.into(target, device)
     }
@@ -219,7 +211,7 @@ impl Checkpoint {
     /// Reads the network that fits best, of the configuration that `config` gives a nest.
     fn read_network(
         &self,
-        config: impl Fn(&Nest) -> OctResNetConfig,
+        config: impl Fn(&Nest) -> OctNetConfig,
         without_classifier: bool,
         device: &Device,
     ) -> Result<Loaded, WeightsError> {
@@ -279,11 +271,11 @@ impl Checkpoint {
 
     fn fill(
         &self,
-        config: &OctResNetConfig,
+        config: &OctNetConfig,
         nest: &Nest,
         fit: Fit<'_>,
         device: &Device,
-    ) -> Result<OctResNet, WeightsError> {
+    ) -> Result<OctNet, WeightsError> {
         let mut model = config.try_init(device)?;
         // All data is drawn before the network is touched, since Burn ends the process if a
         // panic comes in the middle of that.
@@ -319,8 +311,8 @@ impl Checkpoint {
 
 /// A network with the weights of a nest.
 struct Loaded {
-    model: OctResNet,
-    config: OctResNetConfig,
+    model: OctNet,
+    config: OctNetConfig,
     has_classifier: bool,
     notes: Vec<String>,
 }
@@ -334,9 +326,9 @@ impl Loaded {
     /// The network that it is to become, and what is worth knowing of it.
     fn into(
         self,
-        target: &OctResNetConfig,
+        target: &OctNetConfig,
         device: &Device,
-    ) -> Result<(OctResNet, Vec<String>), WeightsError> {
+    ) -> Result<(OctNet, Vec<String>), WeightsError> {
         let Self {
             mut model,
             mut config,
@@ -383,8 +375,8 @@ fn read_tensor(
 }
 
 /// A network in words.
-pub(super) fn describe(config: &OctResNetConfig) -> String {
-    let OctResNetConfig {
+pub(super) fn describe(config: &OctNetConfig) -> String {
+    let OctNetConfig {
         arch,
         alpha,
         stem,

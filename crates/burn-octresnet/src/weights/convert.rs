@@ -8,7 +8,7 @@ use burn::{
 };
 
 use super::{WeightsError, checkpoint::describe};
-use crate::model::{Alpha, OctResNet, OctResNetConfig, Piece};
+use crate::model::{Alpha, OctNet, OctNetConfig, Piece};
 
 /// A parameter in row-major order.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ struct Values {
 /// Parameters by path.
 type Weights = BTreeMap<String, Values>;
 
-impl OctResNet {
+impl OctNet {
     /// The same network at another α, with the same parameters in other places.
     ///
     /// Every vanilla kernel is cut in four and every norm in two, the *last* share of the channels
@@ -37,11 +37,11 @@ impl OctResNet {
     /// A [`ModelError`](crate::model::ModelError) if the network cannot have this α.
     pub fn with_alpha(
         &self,
-        config: &OctResNetConfig,
+        config: &OctNetConfig,
         alpha: Alpha,
         device: &Device,
     ) -> Result<Self, WeightsError> {
-        let target = OctResNetConfig {
+        let target = OctNetConfig {
             alpha,
             ..config.clone()
         };
@@ -61,7 +61,7 @@ impl OctResNet {
     }
 }
 
-fn collect(model: &OctResNet) -> Weights {
+fn collect(model: &OctNet) -> Weights {
     let tensors = model.collect(None, None, true).into_iter();
     let read = |tensor| {
         let data = bridge::to_data(&tensor).unwrap_or_else(|error| panic!("{error}"));

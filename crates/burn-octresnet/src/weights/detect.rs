@@ -1,7 +1,7 @@
 //! Telling a network from the names and shapes of its weights.
 
 use super::{Checkpoint, WeightsError, nest::Nest};
-use crate::model::{Alpha, Arch, OctResNetConfig, Shares, Stem};
+use crate::model::{Alpha, Arch, OctNetConfig, Shares, Stem};
 
 /// What claims to be wider than this many times the original is no network to be built on a guess.
 const WIDEST: f64 = 16.0;
@@ -16,7 +16,7 @@ impl Checkpoint {
     ///
     /// [`WeightsError::UnknownNetwork`] if there is none, [`WeightsError::Classifier`] if one lacks
     /// nothing but that, [`WeightsError::Ambiguous`] if there are several.
-    pub fn detect(&self) -> Result<OctResNetConfig, WeightsError> {
+    pub fn detect(&self) -> Result<OctNetConfig, WeightsError> {
         let found = self.nests().iter();
         let found = found.filter_map(|nest| Some((nest, nest.detect(true)?)));
         let found: Vec<_> = found.collect();
@@ -36,7 +36,7 @@ impl Checkpoint {
 
     /// The network of an architecture that the checkpoint is of, or would be if it were of that
     /// architecture: loading tells what does not fit.
-    pub fn detect_as(&self, arch: Arch) -> OctResNetConfig {
+    pub fn detect_as(&self, arch: Arch) -> OctNetConfig {
         let candidates = self.nests().iter().flat_map(|nest| {
             let candidates = nest.candidates(arch).into_iter();
             candidates.map(move |config| (nest, config))
@@ -47,13 +47,13 @@ impl Checkpoint {
             .find(|(nest, config)| nest.has(config, true));
         let likely = fitting.or(candidates.first());
         let likely = likely.map(|(_, config)| config.clone());
-        likely.unwrap_or_else(|| OctResNetConfig::new(arch, arch.num_classes()))
+        likely.unwrap_or_else(|| OctNetConfig::new(arch, arch.num_classes()))
     }
 }
 
 impl Nest {
     /// The registered network that this is of, whose classifier may be left out.
-    fn detect(&self, classifier: bool) -> Option<OctResNetConfig> {
+    fn detect(&self, classifier: bool) -> Option<OctNetConfig> {
         let candidates = Arch::ALL.into_iter().flat_map(|arch| self.candidates(arch));
         let mut candidates: Vec<_> = candidates.collect();
         // A narrower MobileNet may be another one at its full width.
@@ -74,8 +74,8 @@ impl Nest {
     }
 
     /// The network at the α and for the number of classes that this has.
-    pub(super) fn as_it_is(&self, config: &OctResNetConfig) -> OctResNetConfig {
-        OctResNetConfig {
+    pub(super) fn as_it_is(&self, config: &OctNetConfig) -> OctNetConfig {
+        OctNetConfig {
             alpha: self.alpha(config.arch),
             num_classes: self.num_classes().unwrap_or(config.num_classes),
             ..config.clone()
@@ -83,7 +83,7 @@ impl Nest {
     }
 
     /// The configurations of an architecture that the shapes of a few tensors allow.
-    fn candidates(&self, arch: Arch) -> Vec<OctResNetConfig> {
+    fn candidates(&self, arch: Arch) -> Vec<OctNetConfig> {
         let Some([channels, 3, size, _]) = self.shape("conv1.weight").as_deref().and_then(quad)
         else {
             return Vec::new();
@@ -97,7 +97,7 @@ impl Nest {
         if channels == 0 || !arch.has_stem(stem) {
             return Vec::new();
         }
-        let mut config = OctResNetConfig::new(arch, num_classes);
+        let mut config = OctNetConfig::new(arch, num_classes);
         config.stem = stem;
         config.alpha = self.alpha(arch);
         let Some(base) = config.stem_channels() else {
@@ -115,7 +115,7 @@ impl Nest {
         widths.retain(|&width| width <= WIDEST && fits(base as f64 * width));
         widths.dedup();
         (widths.into_iter())
-            .map(|width| OctResNetConfig {
+            .map(|width| OctNetConfig {
                 width,
                 ..config.clone()
             })
@@ -192,8 +192,8 @@ impl Nest {
     }
 
     /// Whether all parameters of the network are here.
-    fn has(&self, config: &OctResNetConfig, classifier: bool) -> bool {
-        let config = &OctResNetConfig {
+    fn has(&self, config: &OctNetConfig, classifier: bool) -> bool {
+        let config = &OctNetConfig {
             // A classifier that is left out need not be large.
             num_classes: if classifier { config.num_classes } else { 1 },
             ..config.clone()
@@ -211,7 +211,7 @@ impl Nest {
     }
 
     /// Whether there is a kernel for each convolution of the stages.
-    fn has_blocks(&self, config: &OctResNetConfig) -> bool {
+    fn has_blocks(&self, config: &OctNetConfig) -> bool {
         let Ok(layers) = config.layer_costs([32, 32]) else {
             return false;
         };
@@ -251,7 +251,7 @@ fn round_shares_of(counts: &[usize]) -> Shares {
 }
 
 /// The number of trained parameters.
-fn params(config: &OctResNetConfig) -> Option<u64> {
+fn params(config: &OctNetConfig) -> Option<u64> {
     config.cost([32, 32]).ok().map(|cost| cost.params)
 }
 

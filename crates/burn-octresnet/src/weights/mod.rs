@@ -3,25 +3,25 @@
 //! A [`Checkpoint`] is an opened file: PyTorch's own format, safetensors or burnpack, told by its
 //! content, in the [`Layout`] of Burn, of d-li14/octconv.pytorch or of vanilla ResNets, under any key.
 //! [`Checkpoint::detect`] finds out of which network it is, [`Checkpoint::load`] builds that,
-//! [`OctResNet::with_alpha`] turns it into the network at another α, and
-//! [`OctResNet::save_weights`] writes it. With the feature `onnx`, `OctResNet::save_onnx` writes it as
+//! [`OctNet::with_alpha`] turns it into the network at another α, and
+//! [`OctNet::save_weights`] writes it. With the feature `onnx`, `OctNet::save_onnx` writes it as
 //! ONNX. `docs/weights.md` of the repository tells more.
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use burn_octresnet::{model::{Alpha, Arch, OctResNetConfig}, weights::Checkpoint};
+//! use burn_octresnet::{model::{Alpha, Arch, OctNetConfig}, weights::Checkpoint};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("resnet.safetensors");
 //! let device = Device::default();
-//! let mut config = OctResNetConfig::new(Arch::OctResNet26, 10);
+//! let mut config = OctNetConfig::new(Arch::OctNet26, 10);
 //! config.alpha = Alpha::Uniform(0.0);
 //! config.width = 0.25;
 //! config.try_init(&device)?.save_weights(&config, &path, false)?;
 //!
 //! let checkpoint = Checkpoint::open(&path)?;
 //! let config = checkpoint.detect()?;
-//! assert_eq!(config.arch, Arch::OctResNet26);
+//! assert_eq!(config.arch, Arch::OctNet26);
 //! let vanilla = checkpoint.load(&config, &device)?;
 //! let octave = vanilla.with_alpha(&config, Alpha::Uniform(0.25), &device)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -51,14 +51,14 @@ pub use error::{Mismatches, WeightsError, WrongTensor};
 pub use format::Format;
 pub use layout::Layout;
 
-use crate::model::OctResNet;
+use crate::model::OctNet;
 
 /// A file may claim to unfold to this many times its own size, as compressed archives and tensors
 /// that repeat their elements do, and not to more.
 const LARGEST_EXPANSION: u64 = 8;
 
 /// Path, without variants of blocks, and shape of every parameter and running statistic.
-fn parameters(model: &OctResNet) -> Vec<(String, Vec<usize>)> {
+fn parameters(model: &OctNet) -> Vec<(String, Vec<usize>)> {
     #[derive(Default)]
     struct Visitor {
         path: Vec<String>,

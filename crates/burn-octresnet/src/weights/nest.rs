@@ -9,7 +9,7 @@ use super::{
     error::{NAME, shown},
     parameters,
 };
-use crate::model::OctResNetConfig;
+use crate::model::OctNetConfig;
 
 /// What the name of a tensor has where that of the network begins: every network has a first stage.
 const BEGINNINGS: [&str; 2] = ["layer1.0.", "features.1.0.conv."];
@@ -52,7 +52,8 @@ pub(super) struct Nest {
 }
 
 impl Nest {
-    /// Every nest of a file, without what stands around modules within a network; if there is none, all that the names have in common is the key of one.
+    /// Every nest of a file, without what stands around modules within a network; if there is none, all
+    /// that the names have in common is the key of one.
     pub(super) fn all(tensors: &BTreeMap<String, PackTensor>) -> Vec<Self> {
         let named = tensors.iter();
         let named = named.map(|(name, tensor)| (without_wrappers(name), tensor.clone()));
@@ -131,7 +132,7 @@ impl Nest {
     }
 
     /// Compares with the parameters of a network.
-    pub(super) fn fit(&self, config: &OctResNetConfig) -> Result<Fit<'_>, WeightsError> {
+    pub(super) fn fit(&self, config: &OctNetConfig) -> Result<Fit<'_>, WeightsError> {
         let model = config.try_init(&Device::default())?;
         let mut rest: BTreeMap<&str, &PackTensor> = self
             .tensors

@@ -11,9 +11,9 @@ use onnx_ir::{
 };
 
 use super::WeightsError;
-use crate::model::OctResNet;
+use crate::model::OctNet;
 
-impl OctResNet {
+impl OctNet {
     /// Writes the network as ONNX (opset 18), from normalised images `images` of
     /// `[batch, 3, height, width]` to `logits` of `[batch, num_classes]`, for images of
     /// `size = [height, width]`.
@@ -21,7 +21,7 @@ impl OctResNet {
     /// Without a `batch`, the file takes any number of images at a time. The graph is what a
     /// forward pass does, with octave convolutions composed from convolutions, poolings and
     /// resizings, so that every runtime knows its operations.
-    /// [`OctResNet::fold_batch_norm`] first makes it smaller and faster.
+    /// [`OctNet::fold_batch_norm`] first makes it smaller and faster.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl OctResNet {
 
 /// Records a forward pass.
 fn record(
-    model: &OctResNet,
+    model: &OctNet,
     batch: Option<usize>,
     [height, width]: [usize; 2],
 ) -> Result<OnnxModel, ExportError> {
@@ -63,7 +63,7 @@ fn record(
     let images = |batch: usize| Tensor::<4>::zeros([batch, 3, height, width], &device);
     let exporter = OnnxExporter::new();
     match batch {
-        Some(batch) => exporter.export(&model, images(batch), OctResNet::forward),
+        Some(batch) => exporter.export(&model, images(batch), OctNet::forward),
         // What differs between two batches is what the file leaves open.
         None => exporter.export_dynamic(
             &model,
@@ -75,7 +75,7 @@ fn record(
                 AxisSpec::Static,
                 AxisSpec::Static,
             ])],
-            OctResNet::forward,
+            OctNet::forward,
         ),
     }
 }

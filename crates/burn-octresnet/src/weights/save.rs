@@ -7,12 +7,12 @@ use std::{
 use burn::store::{BurnpackStore, ModuleSnapshot, ModuleStore, SafetensorsStore, bridge};
 
 use super::{Format, Layout, WeightsError, layout::Export};
-use crate::model::{OctResNet, OctResNetConfig};
+use crate::model::{OctNet, OctNetConfig};
 
 /// The smallest number that half precision rounds to infinity.
 const BEYOND_HALF: f32 = 65_520.0;
 
-impl OctResNet {
+impl OctNet {
     /// Writes the weights, in single or (`half`) half precision.
     ///
     /// A file that ends in `.bpk` becomes a burnpack, one that ends in `.safetensors` has the
@@ -26,7 +26,7 @@ impl OctResNet {
     /// [`WeightsError::Ending`] for any other ending, [`WeightsError::Half`], [`WeightsError::Io`].
     pub fn save_weights(
         &self,
-        config: &OctResNetConfig,
+        config: &OctNetConfig,
         path: impl AsRef<Path>,
         half: bool,
     ) -> Result<(), WeightsError> {

@@ -7,11 +7,11 @@ use burn::{
     store::{ModuleSnapshot, bridge},
     tensor::{Device, Tensor, TensorData},
 };
-use burn_octresnet::model::{Alpha, Arch, OctResNet, OctResNetConfig};
+use burn_octresnet::model::{Alpha, Arch, OctNet, OctNetConfig};
 
 /// A network and the size of the images that it is shown.
 pub struct Example {
-    pub config: OctResNetConfig,
+    pub config: OctNetConfig,
     pub size: [usize; 2],
 }
 
@@ -26,7 +26,7 @@ pub fn examples() -> Vec<Example> {
         };
         for alpha in [0.0, 0.5] {
             for size in sizes {
-                let mut config = OctResNetConfig::new(arch, 7);
+                let mut config = OctNetConfig::new(arch, 7);
                 config.alpha = Alpha::Uniform(alpha);
                 let next = arch.name().contains("resnext");
                 config.width = if next { 0.5 } else { 0.125 };
@@ -40,13 +40,13 @@ pub fn examples() -> Vec<Example> {
 impl Example {
     /// Names the example and its files.
     pub fn name(&self) -> String {
-        let OctResNetConfig { arch, alpha, .. } = &self.config;
+        let OctNetConfig { arch, alpha, .. } = &self.config;
         let [height, width] = self.size;
         format!("{arch}_{alpha}_{height}x{width}")
     }
 
     /// The network, as if trained: no norm is the identity, and no map grows out of range.
-    pub fn model(&self) -> OctResNet {
+    pub fn model(&self) -> OctNet {
         let mut model = self.config.init(&Device::flex());
         let tensors = model.collect(None, None, true).into_iter().map(|tensor| {
             let (name, shape) = (tensor.name.clone(), tensor.shape.to_vec());

@@ -4,7 +4,7 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{DType, Device, Distribution, Tensor},
 };
-use burn_octresnet::model::{Arch, OctResNet, OctResNetConfig};
+use burn_octresnet::model::{Arch, OctNet, OctNetConfig};
 
 /// Gives γ, β and the statistics of every norm values that tell them apart, near enough to 1 that
 /// the maps of 152 layers stay in range.
@@ -20,8 +20,8 @@ impl ModuleMapper for Train {
 }
 
 /// A network for 7 classes that knows something; none if the configuration is refused.
-pub fn trained(arch: Arch, configure: impl FnOnce(&mut OctResNetConfig)) -> Option<OctResNet> {
-    let mut config = OctResNetConfig::new(arch, 7);
+pub fn trained(arch: Arch, configure: impl FnOnce(&mut OctNetConfig)) -> Option<OctNet> {
+    let mut config = OctNetConfig::new(arch, 7);
     let next = arch.name().contains("resnext");
     config.width = if next { 0.5 } else { 0.1 };
     configure(&mut config);
@@ -45,6 +45,6 @@ impl ModuleMapper for Double {
 }
 
 /// The same network in f64, where 152 layers do not hide a mistake behind rounding.
-pub fn double(model: OctResNet) -> OctResNet {
+pub fn double(model: OctNet) -> OctNet {
     model.map(&mut Double)
 }

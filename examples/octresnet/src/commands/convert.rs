@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use burn_image_folder::shown;
 use burn_image_train::text::{lossy, thousands};
 use burn_octresnet::{
-    model::{Alpha, Arch, OctResNetConfig, Stem},
+    model::{Alpha, Arch, OctNetConfig, Stem},
     weights::{Checkpoint, Format, WeightsError},
 };
 use clap::Args;
@@ -103,10 +103,7 @@ pub(super) fn run(arguments: ConvertArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The network to write.
-fn target(
-    checkpoint: &Checkpoint,
-    arguments: &ConvertArgs,
-) -> Result<OctResNetConfig, WeightsError> {
+fn target(checkpoint: &Checkpoint, arguments: &ConvertArgs) -> Result<OctNetConfig, WeightsError> {
     let mut config = match arguments.arch {
         Some(arch) => checkpoint.detect_as(arch),
         None => checkpoint.detect()?,

@@ -12,7 +12,7 @@ use burn_image_train::{
     text::{lossy, thousands},
 };
 use burn_octresnet::{
-    model::{Alpha, Arch, OctResNet, Stride},
+    model::{Alpha, Arch, OctNet, Stride},
     weights::Format,
 };
 use clap::Args;
@@ -169,7 +169,7 @@ impl ExportArgs {
     /// input.
     fn write_onnx(
         &self,
-        model: OctResNet,
+        model: OctNet,
         trained: [usize; 2],
         output: &Path,
     ) -> anyhow::Result<Input> {
@@ -196,7 +196,7 @@ fn recipe_of(model: &Path) -> Option<Recipe> {
 
 #[cfg(feature = "onnx")]
 fn save_onnx(
-    model: &OctResNet,
+    model: &OctNet,
     output: &Path,
     batch: Option<usize>,
     size: [usize; 2],
@@ -206,7 +206,7 @@ fn save_onnx(
 
 #[cfg(not(feature = "onnx"))]
 fn save_onnx(
-    _model: &OctResNet,
+    _model: &OctNet,
     _output: &Path,
     _batch: Option<usize>,
     _size: [usize; 2],

@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use burn_image_train::text::{percent, short_count, thousands};
-use burn_octresnet::model::{Alpha, Arch, OctResNetConfig, Stride};
+use burn_octresnet::model::{Alpha, Arch, OctNetConfig, Stride};
 use clap::Args;
 use serde::Serialize;
 
@@ -71,7 +71,7 @@ pub(super) fn run(arguments: InfoArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(info: &Info, config: &OctResNetConfig) -> String {
+fn table(info: &Info, config: &OctNetConfig) -> String {
     let Info {
         arch, alpha, size, ..
     } = info;

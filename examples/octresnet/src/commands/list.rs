@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, process::ExitCode};
 
 use burn_image_train::text::{short_count, thousands};
-use burn_octresnet::model::{Alpha, Arch, ModelError, OctResNetConfig};
+use burn_octresnet::model::{Alpha, Arch, ModelError, OctNetConfig};
 use clap::Args;
 use serde::Serialize;
 
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: ListArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn row(name: Arch) -> Result<Row, ModelError> {
-    let mut config = OctResNetConfig::new(name, name.num_classes());
+    let mut config = OctNetConfig::new(name, name.num_classes());
     let vanilla = config.vanilla().cost(name.image_size())?;
     let mut macs_by_alpha = BTreeMap::new();
     for text in ALPHAS {

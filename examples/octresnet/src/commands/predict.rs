@@ -35,7 +35,7 @@ pub(crate) struct PredictArgs {
     /// How many classes to name
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
-    /// Also draw the images with their classes, of many a part evenly over them
+    /// Also draw the images with their classes on a sheet; of many, some spread evenly over them
     #[arg(long, value_name = "FILE.png", value_parser = png)]
     sheet: Option<PathBuf>,
     /// Where to compute: auto or a device of this build, such as flex or cuda:1

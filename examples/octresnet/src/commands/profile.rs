@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use burn::tensor::Device;
 use burn_image_train::text::{percent, short_bytes, short_count, thousands};
 use burn_octconv::{Cost, PathMacs, relative_cost};
-use burn_octresnet::model::{Alpha, LayerCost, ModelError, OctResNetConfig, Stride};
+use burn_octresnet::model::{Alpha, LayerCost, ModelError, OctNetConfig, Stride};
 use clap::Args;
 use serde::Serialize;
 
@@ -20,8 +20,8 @@ use crate::{
 /// the high, L the low frequency), and bytes of the layer's output. Training keeps all outputs of
 /// convolutions for the backward pass; inference needs input and output of one layer at a time.
 /// Norms are listed with their parameters; fused into the convolution before them, they cost
-/// nothing else. All is counted from shapes, nothing is run. Layers that this project's engine does not
-/// compute on the build's first device, so that they are composed of Burn's operations, are named with the reason.
+/// nothing else. All is counted from shapes, nothing is run. Convolutions that no engine computes on the
+/// default device are named with the reason: they are composed of Burn's operations.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   octresnet profile --arch oct-resnet-50 --alpha 0.25
@@ -29,8 +29,8 @@ use crate::{
 
 --json prints {\"arch\",\"alpha\",\"stride\",\"size\",\"classes\",\"total\",\"layers\":[…],\"sweep\":[…]}. A cost is {\"params\",
 \"macs\":{\"h2h\",\"h2l\",\"l2h\",\"l2l\",\"total\"},\"activation_bytes\":{\"inference\",\"training\"}}; a layer has
-\"name\",\"cost\" and its \"share\" of {\"params\",\"macs\",\"training\"}, and \"composed\", the reason, if no engine has it; a row of the sweep has \"alpha\" and
-either \"cost\" and its \"share\" of the vanilla network, or \"error\".")]
+\"name\",\"cost\" and its \"share\" of {\"params\",\"macs\",\"training\"}, and \"composed\", the reason, if no
+engine computes it; a row of the sweep has \"alpha\" and either \"cost\" and its \"share\" of the vanilla network, or \"error\".")]
 pub(crate) struct ProfileArgs {
     #[command(flatten)]
     network: NetworkArgs,
@@ -187,11 +187,11 @@ fn layer_reports(layers: &[LayerCost]) -> Vec<LayerReport> {
 /// The network at each alpha beside the vanilla one. Not every alpha makes a network: groups of a
 /// ResNeXt may not divide its channels, which its row then says. An alpha outside [0, 1] is an
 /// error.
-fn sweep(config: &OctResNetConfig, size: u32, alphas: &[f64]) -> Result<Vec<SweepRow>, ModelError> {
+fn sweep(config: &OctNetConfig, size: u32, alphas: &[f64]) -> Result<Vec<SweepRow>, ModelError> {
     let size = [size as usize; 2];
     let vanilla = config.vanilla().cost(size)?;
     let row = |&alpha: &f64| {
-        let config = OctResNetConfig {
+        let config = OctNetConfig {
             alpha: Alpha::Uniform(alpha),
             ..config.clone()
         };

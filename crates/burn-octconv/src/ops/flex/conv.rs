@@ -129,6 +129,14 @@ impl Layer {
         }
     }
 
+    /// The levels that a path of the plan reads and adds to, given those that the convolution's does.
+    fn ends(&self, from: usize, to: usize) -> [usize; 2] {
+        match self.transposed {
+            false => [from, to],
+            true => [to, from],
+        }
+    }
+
     /// The shape of the result at a level, if there is one.
     fn result(&self, level: usize) -> Option<Shape> {
         let [channels, height, width] = match self.transposed {
@@ -163,18 +171,15 @@ impl Layer {
         };
         let reached = |level| {
             let mut paths = self.conv.plan().paths.iter();
-            paths.any(|path| match self.transposed {
-                false => path.from == level && given[path.to],
-                true => path.to == level && given[path.from],
+            paths.any(|path| {
+                let [from, to] = self.ends(path.from, path.to);
+                from == level && given[to]
             })
         };
         let kernel = |from: usize, to: usize| {
-            let reached = given[if self.transposed { from } else { to }];
-            fresh(
-                &operands.kernels[from][to],
-                &wanted.kernels[from][to],
-                reached,
-            )
+            let [_, end] = self.ends(from, to);
+            let (kernel, wanted) = (&operands.kernels[from][to], &wanted.kernels[from][to]);
+            fresh(kernel, wanted, given[end])
         };
         Each {
             inputs: array::from_fn(|i| fresh(&operands.inputs[i], &wanted.inputs[i], reached(i))),

@@ -2,12 +2,12 @@ use burn_octconv::ChannelSplit;
 
 use super::{Blueprint, Tail};
 use crate::model::{
-    ModelError, OctResNetConfig,
+    ModelError, OctNetConfig,
     block::{BlockConfig, DenseLayerConfig, TransitionConfig},
     stem::StemConfig,
 };
 
-impl OctResNetConfig {
+impl OctNetConfig {
     /// DenseNet-121 (BC): growth 32, bottlenecks of four times that, dense blocks of 6, 12, 24 and
     /// 16 layers, transitions that halve the channels. A stage begins with its transition.
     ///

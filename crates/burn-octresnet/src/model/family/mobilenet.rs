@@ -2,12 +2,12 @@ use burn_octconv::ops::norm::Activation;
 
 use super::{Blueprint, Tail};
 use crate::model::{
-    ModelError, OctResNetConfig,
+    ModelError, OctNetConfig,
     block::{BlockConfig, InvertedConfig, SeparableConfig},
     stem::{StemConfig, StemPool},
 };
 
-impl OctResNetConfig {
+impl OctNetConfig {
     /// `⌊base · factor · width⌋` channels: MobileNets round down.
     fn floor_channels(&self, base: usize, factor: f64) -> usize {
         ((base as f64 * factor * self.width) as usize).max(1)

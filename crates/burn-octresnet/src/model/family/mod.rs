@@ -4,9 +4,7 @@ mod densenet;
 mod mobilenet;
 mod resnet;
 
-use super::{
-    Alpha, Arch, ModelError, OctResNetConfig, Shares, block::BlockConfig, stem::StemConfig,
-};
+use super::{Alpha, Arch, ModelError, OctNetConfig, Shares, block::BlockConfig, stem::StemConfig};
 
 /// What follows the last stage, whose output is a plain map.
 #[derive(Debug, Clone)]
@@ -30,7 +28,7 @@ pub(super) struct Blueprint {
     pub(super) tail: Tail,
 }
 
-impl OctResNetConfig {
+impl OctNetConfig {
     /// The blueprint of the network. The caller has checked width, α and stem.
     pub(super) fn blueprint(&self) -> Result<Blueprint, ModelError> {
         if let Some(net) = self.arch.residual() {

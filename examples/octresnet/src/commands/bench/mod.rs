@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use burn::tensor::Device;
 use burn_image_train::DeviceName;
-use burn_octresnet::model::{Alpha, Arch, OctResNetConfig, Stride};
+use burn_octresnet::model::{Alpha, Arch, OctNetConfig, Stride};
 use clap::{Args, Subcommand};
 
 use report::{Comparison, Row};
@@ -128,7 +128,7 @@ impl RunArgs {
 #[derive(Debug, Args)]
 struct NetworkArgs {
     /// Network, such as oct-resnet-26 or oct-mobilenet-v1
-    #[arg(long, value_name = "NAME", default_value_t = Arch::OctResNet50)]
+    #[arg(long, value_name = "NAME", default_value_t = Arch::OctNet50)]
     arch: Arch,
     /// Factor on all channel counts
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
@@ -145,12 +145,12 @@ struct NetworkArgs {
 }
 
 impl NetworkArgs {
-    fn config(&self, alpha: Alpha) -> OctResNetConfig {
-        OctResNetConfig {
+    fn config(&self, alpha: Alpha) -> OctNetConfig {
+        OctNetConfig {
             alpha,
             stride: self.stride,
             width: self.width,
-            ..OctResNetConfig::new(self.arch, self.arch.num_classes())
+            ..OctNetConfig::new(self.arch, self.arch.num_classes())
         }
     }
 
