@@ -66,7 +66,7 @@ fn safetensors() -> Vec<u8> {
 }
 
 static TINY: LazyLock<(OctNetConfig, burn_octresnet::model::OctNet)> = LazyLock::new(|| {
-    let mut config = OctNetConfig::new(Arch::OctNet20, 3);
+    let mut config = OctNetConfig::new(Arch::OctResNet20, 3);
     config.width = 0.125;
     let model = config.init(&Device::flex());
     (config, model)

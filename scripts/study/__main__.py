@@ -9,9 +9,9 @@ Stages: `tune` chooses a learning rate for each network; `clock` measures millis
 that does nothing else; `final` trains every network with every seed; `timed` trains some again for equal
 time; `robustness` shows the trained networks spoiled pictures; `page` writes the tables and pictures. Each
 does what has no line yet in the results, a file of JSON lines beside the page, so the study goes on where it
-stopped, on another machine too; for `robustness` bring the folder of the runs. Two runs at a time, each on
-one thread and behind whatever else the machine does. What is compared stands in settings.py. Needs Python
-3.9 and nothing else.
+stopped, on another machine too; there `robustness` first trains the networks again whose weights are missing.
+Two runs at a time, each on one thread and behind whatever else the machine does. What is compared stands in
+settings.py. Needs Python 3.9 and nothing else.
 """
 
 import argparse
@@ -76,12 +76,17 @@ def missing(results, whats):
     return list({work.key(what): what for what in whats if results.get(what) is None}.values())
 
 
-def train_all(command, results, runs, workers):
-    def ask(run):
+def trainer(command):
+    def train(run):
         answer = work.train(command, run)
         work.forget(command, run)
         return answer
 
+    return train
+
+
+def train_all(command, results, runs, workers):
+    ask = trainer(command)
     jobs = [functools.partial(measure, results, run, ask) for run in missing(results, runs)]
     work.in_turns(jobs, workers)
 
@@ -104,6 +109,12 @@ def show_all(command, results, settings, workers):
 
     def ask(what):
         return work.show(command, what, whats[work.key(what)][1], settings)
+
+    # On a machine that has the results and not the weights, networks are trained again, and what they
+    # then reach takes the place of what is on record.
+    lost = {work.key(run): run for what, run in whats.values() if results.get(what) is None}
+    lost = [run for run in lost.values() if not work.weights(command, run).exists()]
+    work.in_turns([functools.partial(measure, results, run, trainer(command)) for run in lost], workers)
 
     todo = missing(results, [what for what, _ in whats.values()])
     work.in_turns([functools.partial(measure, results, what, ask) for what in todo], workers)

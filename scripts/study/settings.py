@@ -18,7 +18,7 @@ class Settings:
     width: float = 0.25
     epochs: int = 6
     # The same small grid for every arm, and seeds that no reported run has.
-    rates: tuple = (0.05, 0.1)
+    rates: tuple = (0.025, 0.05, 0.1)
     tuning_seeds: tuple = (100,)
     seeds: tuple = (0, 1, 2, 3, 4)
     arms: tuple = (

@@ -65,6 +65,11 @@ def folder(command, run):
     return command.runs / f"{run['data']}-{arm}-{digest}"
 
 
+def weights(command, run):
+    """The last weights, the best ones being chosen on the very pictures that are reported on."""
+    return folder(command, run) / "last.bpk"
+
+
 def log_of(place):
     return open(place.with_name(f"{place.name}.log"), "a")
 
@@ -134,14 +139,13 @@ def showing(run, ways):
 
 
 def show(command, what, run, settings):
-    """Top-1 and loss of the last weights, the best ones being chosen on these very pictures."""
-    place = folder(command, run)
+    """Top-1 and loss on pictures as they are, and spoiled."""
     if what["ways"][0] in settings.attacks:
         flags = ["--attack", what["ways"][0], "--epsilon", ",".join(what["ways"][1:])]
     else:
         flags = [flag for way in what["ways"] for flag in ("--corrupt", way)]
-    with log_of(place) as log:
-        arguments = ["evaluate", place / "last.bpk", *flags, "--workers", 1, "--json"]
+    with log_of(folder(command, run)) as log:
+        arguments = ["evaluate", weights(command, run), *flags, "--workers", 1, "--json"]
         rows = json.loads(command(*arguments, log=log))
     return {row["input"]: {"top1": row["top1"], "loss": row["loss"]} for row in rows}
 

@@ -18,7 +18,7 @@ fn main() -> Result<(), ModelError> {
         stem: Stem::Small,
         width: 0.125,
         zero_init_residual: true,
-        ..OctNetConfig::new(Arch::OctNet26, 1000)
+        ..OctNetConfig::new(Arch::OctResNet26, 1000)
     };
     // In earnest this would be a network with trained weights.
     let pretrained = config.try_init(&device)?;

@@ -57,7 +57,7 @@ fn logits_are_those_of_the_modules_in_f64() {
 fn stages_of_any_share_and_the_stem_for_small_images_are_served() {
     for alphas in [[1.0, 1.0, 1.0], [0.125, 0.75, 0.5], [0.5, 0.0, 0.25]] {
         for stem in [Stem::Imagenet, Stem::Small] {
-            let model = trained(Arch::OctNet26, |config| {
+            let model = trained(Arch::OctResNet26, |config| {
                 (config.alpha, config.stem) = (Alpha::PerStage(alphas), stem);
             });
             let model = model.unwrap();
@@ -71,7 +71,7 @@ fn stages_of_any_share_and_the_stem_for_small_images_are_served() {
 
 #[test]
 fn no_bit_depends_on_the_run_or_the_threads() {
-    let model = trained(Arch::OctNet50, |_| {}).unwrap();
+    let model = trained(Arch::OctResNet50, |_| {}).unwrap();
     let images = images([3, 70, 75]);
     let forward = |threads: usize| -> Vec<f32> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
@@ -90,7 +90,7 @@ fn no_bit_depends_on_the_run_or_the_threads() {
 
 #[test]
 fn one_network_serves_many_threads_at_once() {
-    let model = trained(Arch::OctNet26, |_| {}).unwrap();
+    let model = trained(Arch::OctResNet26, |_| {}).unwrap();
     let batches: Vec<_> = (1..5).map(|n| images([n, 33, 40 + n])).collect();
     let alone: Vec<_> = batches
         .iter()
@@ -143,7 +143,7 @@ impl ModuleMapper for Track {
 
 #[test]
 fn other_precisions_and_autodiff_are_composed() {
-    let model = trained(Arch::OctNet26, |_| {}).unwrap();
+    let model = trained(Arch::OctResNet26, |_| {}).unwrap();
     let x = images([1, 37, 33]);
     let wide = double(model.clone());
     let logits = wide.forward(x.clone().cast(DType::F64));
@@ -152,7 +152,7 @@ fn other_precisions_and_autodiff_are_composed() {
 
     // Images that require a gradient get one.
     let x = x.autodiff().require_grad();
-    let model = trained(Arch::OctNet26, |_| {}).unwrap();
+    let model = trained(Arch::OctResNet26, |_| {}).unwrap();
     let model = model.map(&mut Track);
     let gradients = model.forward(x.clone()).sum().backward();
     assert!(x.grad(&gradients).is_some());
@@ -161,7 +161,7 @@ fn other_precisions_and_autodiff_are_composed() {
 #[test]
 fn the_smallest_image_is_served() {
     for size in [[1, 1, 1], [2, 1, 9]] {
-        let model = trained(Arch::OctNet26, |_| {}).unwrap();
+        let model = trained(Arch::OctResNet26, |_| {}).unwrap();
         let images = images(size);
         let logits = model.forward(images.clone());
         let error = error(logits, exact(&model, &images));

@@ -168,7 +168,7 @@ fn shares_may_differ_from_stage_to_stage() {
 #[test]
 fn a_model_gets_a_new_head() {
     let device = Device::default();
-    let model: OctNet = narrow(Arch::OctNet20, 0.5).init(&device);
+    let model: OctNet = narrow(Arch::OctResNet20, 0.5).init(&device);
     let x = images([16, 16], &device);
     let before = model.forward_features(x.clone());
     let model = model.with_classes(3).unwrap();

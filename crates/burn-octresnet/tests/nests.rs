@@ -92,7 +92,7 @@ fn open(saved: &Saved) -> Opened {
 }
 
 fn vanilla_26() -> OctNetConfig {
-    let mut config = OctNetConfig::new(Arch::OctNet26, 5).with_width(1.0 / 32.0);
+    let mut config = OctNetConfig::new(Arch::OctResNet26, 5).with_width(1.0 / 32.0);
     config.alpha = Alpha::Uniform(0.0);
     config
 }

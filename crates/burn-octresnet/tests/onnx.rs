@@ -98,11 +98,11 @@ fn networks_of_three_frequencies_and_other_strides_run_elsewhere() {
     let path = folder.path().join("model.onnx");
     let three = Alpha::parse_shares("0.5,0.25,0.25").unwrap();
     for (arch, alpha, stride) in [
-        (Arch::OctNet26, three, Stride::Auto),
-        (Arch::OctNet26V2, three, Stride::Auto),
-        (Arch::OctNet20, three, Stride::Auto),
-        (Arch::OctNet20, Alpha::Uniform(0.5), Stride::Strided),
-        (Arch::OctNet26, Alpha::Uniform(0.0), Stride::Pooled),
+        (Arch::OctResNet26, three, Stride::Auto),
+        (Arch::OctResNet26V2, three, Stride::Auto),
+        (Arch::OctResNet20, three, Stride::Auto),
+        (Arch::OctResNet20, Alpha::Uniform(0.5), Stride::Strided),
+        (Arch::OctResNet26, Alpha::Uniform(0.0), Stride::Pooled),
     ] {
         let usual = small(arch, 0.5);
         for size in [usual.size, usual.size.map(|side| side - 13)] {
@@ -169,10 +169,10 @@ fn folded_networks_have_no_norms_and_vanilla_ones_no_octaves() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     for (arch, alpha, kept, folded) in [
-        (Arch::OctNet26, 0.0, 29, 0),
-        (Arch::OctNet26, 0.5, 29 + 21, 0),
+        (Arch::OctResNet26, 0.0, 29, 0),
+        (Arch::OctResNet26, 0.5, 29 + 21, 0),
         // A norm that reads a sum has no convolution to go into.
-        (Arch::OctNet26V2, 0.0, 30, 13),
+        (Arch::OctResNet26V2, 0.0, 30, 13),
         (Arch::OctMobileNetV2, 0.5, 53 + 26, 0),
     ] {
         let example = small(arch, alpha);
@@ -195,7 +195,11 @@ fn folded_networks_have_no_norms_and_vanilla_ones_no_octaves() {
 fn the_biases_of_linear_layers_are_vectors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    for arch in [Arch::OctNet20, Arch::OctSeResNet50V2, Arch::OctMobileNetV2] {
+    for arch in [
+        Arch::OctResNet20,
+        Arch::OctSeResNet50V2,
+        Arch::OctMobileNetV2,
+    ] {
         let example = small(arch, 0.5);
         example
             .model()
@@ -257,7 +261,7 @@ fn resizings_have_the_sizes_of_all_axes() {
 fn inputs_and_outputs_have_names_and_shapes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    let example = small(Arch::OctNet20, 0.5);
+    let example = small(Arch::OctResNet20, 0.5);
     let model = example.model();
     for batch in [None, Some(3)] {
         model.save_onnx(&path, batch, [32, 24]).unwrap();
@@ -286,7 +290,7 @@ fn inputs_and_outputs_have_names_and_shapes() {
 #[test]
 fn a_network_that_was_written_is_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let example = small(Arch::OctNet26, 0.5);
+    let example = small(Arch::OctResNet26, 0.5);
     let model = example
         .model()
         .to_device(&Device::flex().autodiff())
@@ -303,7 +307,7 @@ fn a_network_that_was_written_is_as_it_was() {
 
 #[test]
 fn what_cannot_be_written_is_an_error() {
-    let example = small(Arch::OctNet20, 0.5);
+    let example = small(Arch::OctResNet20, 0.5);
     let write = |path: &str, batch| example.model().save_onnx(path, batch, [32, 32]);
     let error = write("/nowhere/model.onnx", None).unwrap_err();
     assert!(matches!(error, WeightsError::Io { .. }), "{error}");

@@ -112,7 +112,7 @@ fn checkpoints_of_pytorch_give_its_logits() {
             "{file}"
         );
         let config = checkpoint.detect().unwrap();
-        assert_eq!(config.arch, Arch::OctNet26, "{file}");
+        assert_eq!(config.arch, Arch::OctResNet26, "{file}");
         assert_eq!(config.alpha, Alpha::Uniform(alpha), "{file}");
         assert_eq!(config.num_classes, 5);
         let model = checkpoint.load(&config, &device).unwrap();
@@ -225,7 +225,7 @@ fn every_network_survives_every_format_and_is_told_from_its_weights() {
 fn half_precision_halves_the_file_and_keeps_eleven_bits() {
     let device = Device::default();
     let folder = tempfile::tempdir().unwrap();
-    let mut config = narrow(Arch::OctNet26, 0.25);
+    let mut config = narrow(Arch::OctResNet26, 0.25);
     config.width = 0.25;
     let model = config.init(&device);
     // Once, since all tests share the device's random numbers.
@@ -343,7 +343,7 @@ fn every_mismatch_is_listed() {
     let checkpoint = Checkpoint::open(fixture("octave.safetensors")).unwrap();
     let mut config = checkpoint.detect().unwrap();
     config.num_classes = 9;
-    config.arch = Arch::OctNet50;
+    config.arch = Arch::OctResNet50;
     let error = checkpoint.load(&config, &device).unwrap_err();
     let message = error.to_string();
     let WeightsError::Mismatch { mismatches, .. } = error else {
@@ -382,7 +382,7 @@ fn shares_by_stage_and_small_stems_are_found() {
     let device = Device::default();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.bpk");
-    let mut config = narrow(Arch::OctNet26V2, 0.0);
+    let mut config = narrow(Arch::OctResNet26V2, 0.0);
     config.alpha = Alpha::PerStage([0.5, 0.25, 0.125]);
     config.stem = Stem::Small;
     config.width = 0.3;
@@ -398,7 +398,7 @@ fn shares_by_stage_and_small_stems_are_found() {
 #[test]
 fn files_that_cannot_be_written_or_are_of_no_network_are_errors() {
     let device = Device::default();
-    let config = narrow(Arch::OctNet20, 0.5);
+    let config = narrow(Arch::OctResNet20, 0.5);
     let model = config.init(&device);
     let error = |path: &Path| {
         model
@@ -428,7 +428,7 @@ fn files_that_cannot_be_written_or_are_of_no_network_are_errors() {
 fn files_are_written_as_others_are() {
     use std::{fs, os::unix::fs::PermissionsExt};
 
-    let config = narrow(Arch::OctNet20, 0.5);
+    let config = narrow(Arch::OctResNet20, 0.5);
     let model = config.init(&Device::default());
     let folder = tempfile::tempdir().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();

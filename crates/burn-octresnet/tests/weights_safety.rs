@@ -88,7 +88,7 @@ fn damaged_files_are_errors() {
     const MUTATIONS: usize = 1_000;
     let folder = tempfile::tempdir().unwrap();
     let device = Device::default();
-    let mut tiny = OctNetConfig::new(Arch::OctNet20, 3);
+    let mut tiny = OctNetConfig::new(Arch::OctResNet20, 3);
     tiny.width = 0.125;
     let model = tiny.init(&device);
     let mut fixtures = vec![
@@ -149,7 +149,7 @@ fn damaged_files_are_errors() {
 /// The error that a file gives.
 #[track_caller]
 fn refused(path: &Path) -> String {
-    let mut config = OctNetConfig::new(Arch::OctNet26, 5);
+    let mut config = OctNetConfig::new(Arch::OctResNet26, 5);
     config.alpha = Alpha::Uniform(0.0);
     let opened = Checkpoint::open(path);
     let loaded = opened.and_then(|checkpoint| checkpoint.load(&config, &Device::default()));

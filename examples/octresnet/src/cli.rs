@@ -128,7 +128,7 @@ impl NetworkArgs {
     }
 
     fn arch(&self) -> Arch {
-        self.model.arch.unwrap_or(Arch::OctNet50)
+        self.model.arch.unwrap_or(Arch::OctResNet50)
     }
 }
 

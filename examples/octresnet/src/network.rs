@@ -53,7 +53,7 @@ impl ModelRecipe {
 impl Default for ModelRecipe {
     fn default() -> Self {
         Self {
-            arch: Arch::OctNet26,
+            arch: Arch::OctResNet26,
             alpha: Alpha::Uniform(0.5),
             stride: Stride::Auto,
             stem: Stem::Imagenet,

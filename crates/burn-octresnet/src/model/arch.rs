@@ -31,29 +31,29 @@ macro_rules! architectures {
 
 architectures! {
     /// Oct-ResNet-26, post-activation: stages of 2, 2, 2, 2 bottleneck blocks.
-    OctNet26 = "oct-resnet-26",
+    OctResNet26 = "oct-resnet-26",
     /// Oct-ResNet-50, post-activation: stages of 3, 4, 6, 3 bottleneck blocks.
-    OctNet50 = "oct-resnet-50",
+    OctResNet50 = "oct-resnet-50",
     /// Oct-ResNet-101, post-activation: stages of 3, 4, 23, 3 bottleneck blocks.
-    OctNet101 = "oct-resnet-101",
+    OctResNet101 = "oct-resnet-101",
     /// Oct-ResNet-152, post-activation: stages of 3, 8, 36, 3 bottleneck blocks.
-    OctNet152 = "oct-resnet-152",
+    OctResNet152 = "oct-resnet-152",
     /// Oct-ResNet-200, post-activation: stages of 3, 24, 36, 3 bottleneck blocks.
-    OctNet200 = "oct-resnet-200",
+    OctResNet200 = "oct-resnet-200",
     /// Oct-ResNet-26, pre-activation.
-    OctNet26V2 = "oct-resnet-26-v2",
+    OctResNet26V2 = "oct-resnet-26-v2",
     /// Oct-ResNet-50, pre-activation.
-    OctNet50V2 = "oct-resnet-50-v2",
+    OctResNet50V2 = "oct-resnet-50-v2",
     /// Oct-ResNet-101, pre-activation.
-    OctNet101V2 = "oct-resnet-101-v2",
+    OctResNet101V2 = "oct-resnet-101-v2",
     /// Oct-ResNet-152, pre-activation.
-    OctNet152V2 = "oct-resnet-152-v2",
+    OctResNet152V2 = "oct-resnet-152-v2",
     /// Oct-ResNet-200, pre-activation.
-    OctNet200V2 = "oct-resnet-200-v2",
+    OctResNet200V2 = "oct-resnet-200-v2",
     /// Oct-ResNet-152 with a deep stem and the stride in each block's last convolution.
-    OctNet152V1e = "oct-resnet-152-v1e",
+    OctResNet152V1e = "oct-resnet-152-v1e",
     /// Like v1e, with a residual block in place of the stem's max-pooling.
-    OctNet152V1f = "oct-resnet-152-v1f",
+    OctResNet152V1f = "oct-resnet-152-v1f",
     /// Oct-ResNet-152 v1e with squeeze-and-excitation.
     OctSeResNet152V1e = "oct-se-resnet-152-v1e",
     /// Oct-ResNet-152 v1f with squeeze-and-excitation.
@@ -77,9 +77,9 @@ architectures! {
     /// Oct-MobileNet v2, width 1.125.
     OctMobileNetV2W1125 = "oct-mobilenet-v2-1125",
     /// Oct-ResNet-20 for 32-pixel images: three stages of 3 basic blocks.
-    OctNet20 = "oct-resnet-20",
+    OctResNet20 = "oct-resnet-20",
     /// Oct-ResNet-56 for 32-pixel images: three stages of 9 basic blocks.
-    OctNet56 = "oct-resnet-56",
+    OctResNet56 = "oct-resnet-56",
     /// Oct-Wide-ResNet-28-10 for 32-pixel images: three stages of 4 pre-activation basic blocks.
     OctWideResNet28x10 = "oct-wide-resnet-28-10",
 }
@@ -90,7 +90,7 @@ impl Arch {
     pub fn is_small(self) -> bool {
         matches!(
             self,
-            Self::OctNet20 | Self::OctNet56 | Self::OctWideResNet28x10
+            Self::OctResNet20 | Self::OctResNet56 | Self::OctWideResNet28x10
         )
     }
 

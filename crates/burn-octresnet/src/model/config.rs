@@ -11,7 +11,7 @@ use super::{Alpha, Arch, ModelError, Shares, Stem, Stride, error::MAX_WIDTH, lay
 /// use burn_octresnet::model::{Arch, OctNetConfig};
 ///
 /// let device = Device::default();
-/// let config = OctNetConfig::new(Arch::OctNet26, 10);
+/// let config = OctNetConfig::new(Arch::OctResNet26, 10);
 /// let model = config.with_alpha(0.25).with_width(0.25).init(&device);
 /// let logits = model.forward(Tensor::zeros([1, 3, 64, 64], &device));
 /// assert_eq!(logits.dims(), [1, 10]);
@@ -40,7 +40,7 @@ pub struct OctNetConfig {
 
 impl Default for OctNetConfig {
     fn default() -> Self {
-        Self::new(Arch::OctNet50, 1000)
+        Self::new(Arch::OctResNet50, 1000)
     }
 }
 

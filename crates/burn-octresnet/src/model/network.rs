@@ -198,7 +198,7 @@ impl OctNet {
     /// use burn_octresnet::model::{Arch, OctNetConfig};
     ///
     /// let device = Device::default();
-    /// let model = OctNetConfig::new(Arch::OctNet20, 10).try_init(&device)?;
+    /// let model = OctNetConfig::new(Arch::OctResNet20, 10).try_init(&device)?;
     /// let folded = model.clone().fold_batch_norm();
     /// assert!(folded.bn1.is_none() && folded.conv1.bias.is_some());
     ///

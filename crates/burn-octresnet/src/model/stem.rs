@@ -49,8 +49,8 @@ impl Arch {
                 | Self::OctMobileNetV1W075
                 | Self::OctMobileNetV2
                 | Self::OctMobileNetV2W1125
-                | Self::OctNet152V1e
-                | Self::OctNet152V1f
+                | Self::OctResNet152V1e
+                | Self::OctResNet152V1f
                 | Self::OctSeResNet152V1e
                 | Self::OctSeResNet152V1f
         );

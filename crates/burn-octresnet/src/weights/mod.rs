@@ -14,14 +14,14 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("resnet.safetensors");
 //! let device = Device::default();
-//! let mut config = OctNetConfig::new(Arch::OctNet26, 10);
+//! let mut config = OctNetConfig::new(Arch::OctResNet26, 10);
 //! config.alpha = Alpha::Uniform(0.0);
 //! config.width = 0.25;
 //! config.try_init(&device)?.save_weights(&config, &path, false)?;
 //!
 //! let checkpoint = Checkpoint::open(&path)?;
 //! let config = checkpoint.detect()?;
-//! assert_eq!(config.arch, Arch::OctNet26);
+//! assert_eq!(config.arch, Arch::OctResNet26);
 //! let vanilla = checkpoint.load(&config, &device)?;
 //! let octave = vanilla.with_alpha(&config, Alpha::Uniform(0.25), &device)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -122,32 +122,32 @@ impl Arch {
         let v1e = v1.with_blocks(D152).large(LargeStem::Deep);
         let v1f = v1.with_blocks(D152).large(LargeStem::DeepResidual);
         Some(match self {
-            Self::OctNet26 => v1.with_blocks(D26),
-            Self::OctNet101 => v1.with_blocks(D101),
-            Self::OctNet152 => v1.with_blocks(D152),
-            Self::OctNet200 => v1.with_blocks(D200),
-            Self::OctNet26V2 => v2.with_blocks(D26),
-            Self::OctNet50V2 => v2,
-            Self::OctNet101V2 => v2.with_blocks(D101),
-            Self::OctNet152V2 => v2.with_blocks(D152),
-            Self::OctNet200V2 => v2.with_blocks(D200),
-            Self::OctNet152V1e => v1e,
-            Self::OctNet152V1f => v1f,
+            Self::OctResNet26 => v1.with_blocks(D26),
+            Self::OctResNet101 => v1.with_blocks(D101),
+            Self::OctResNet152 => v1.with_blocks(D152),
+            Self::OctResNet200 => v1.with_blocks(D200),
+            Self::OctResNet26V2 => v2.with_blocks(D26),
+            Self::OctResNet50V2 => v2,
+            Self::OctResNet101V2 => v2.with_blocks(D101),
+            Self::OctResNet152V2 => v2.with_blocks(D152),
+            Self::OctResNet200V2 => v2.with_blocks(D200),
+            Self::OctResNet152V1e => v1e,
+            Self::OctResNet152V1f => v1f,
             Self::OctSeResNet152V1e => v1e.squeeze_excite(),
             Self::OctSeResNet152V1f => v1f.squeeze_excite(),
             Self::OctResNext50 => v1.next(),
             Self::OctResNext50V2 => v2.next(),
             Self::OctResNext101V2 => v2.next().with_blocks(D101),
             Self::OctSeResNet50V2 => v2.squeeze_excite(),
-            Self::OctNet20 => RESNET_20,
-            Self::OctNet56 => RESNET_20.with_blocks(&[9, 9, 9]),
+            Self::OctResNet20 => RESNET_20,
+            Self::OctResNet56 => RESNET_20.with_blocks(&[9, 9, 9]),
             Self::OctWideResNet28x10 => ResNet {
                 middle: 160,
                 output: 160,
                 shortcut: Shortcut::SharedProjection,
                 ..RESNET_20.with_blocks(&[4, 4, 4]).pre_activation()
             },
-            Self::OctNet50 => v1,
+            Self::OctResNet50 => v1,
             Self::OctDenseNet121
             | Self::OctMobileNetV1
             | Self::OctMobileNetV1W075

@@ -128,7 +128,7 @@ impl RunArgs {
 #[derive(Debug, Args)]
 struct NetworkArgs {
     /// Network, such as oct-resnet-26 or oct-mobilenet-v1
-    #[arg(long, value_name = "NAME", default_value_t = Arch::OctNet50)]
+    #[arg(long, value_name = "NAME", default_value_t = Arch::OctResNet50)]
     arch: Arch,
     /// Factor on all channel counts
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
