@@ -1,6 +1,7 @@
 //! The CPU engine under Burn's Flex backend, forward and backward.
 
 mod conv;
+pub(crate) mod memory;
 mod norm;
 mod pooled;
 pub(crate) mod tensor;

@@ -30,7 +30,7 @@ use octave_engine::{
 };
 use octave_plan::{Path, Plan};
 
-use super::tensor::{contiguous, zeros};
+use super::tensor::{contiguous, unwritten, zeros};
 use crate::ops::backend::{Geometry, Levels, Operands};
 
 /// Memory of the engine between calls.
@@ -148,7 +148,7 @@ impl Layer {
     }
 
     fn forward(&self, operands: &Each<FlexTensor>) -> [Option<FlexTensor>; LEVELS] {
-        let mut outputs = array::from_fn(|level| self.result(level).map(zeros));
+        let mut outputs = array::from_fn(|level| self.result(level).map(unwritten));
         let operands = operands.slices(self.conv.plan());
         let to = outputs.each_mut().map(slice_mut);
         WORKSPACES.lend(|workspace| match self.transposed {
@@ -167,7 +167,7 @@ impl Layer {
     ) -> Each<FlexTensor> {
         let fresh = |operand: &Option<FlexTensor>, wanted: &Option<()>, reached: bool| {
             let operand = operand.as_ref().filter(|_| wanted.is_some() && reached)?;
-            Some(zeros(operand.shape()))
+            Some(unwritten(operand.shape()))
         };
         let reached = |level| {
             let mut paths = self.conv.plan().paths.iter();

@@ -21,7 +21,7 @@ use octave_engine::{
 };
 use octave_plan::Activation;
 
-use super::tensor::{contiguous, zeros};
+use super::tensor::{contiguous, unwritten};
 use crate::ops::backend::{NormOperands, NormOptions, Normalized};
 
 /// The engine's form of a norm of a map of this shape.
@@ -49,7 +49,7 @@ fn forward(
 ) -> (FlexTensor, Statistics) {
     let norm = engine(options, &x.shape(), gamma, beta);
     let mut statistics = Statistics::default();
-    let fresh = || zeros(x.shape());
+    let fresh = || unwritten(x.shape());
     let (mut y, residual) = match residual {
         Some(residual) if residual.is_unique() => (residual, Residual::Output),
         Some(ref residual) => (fresh(), Residual::Tensor(residual.storage())),
@@ -107,7 +107,7 @@ impl Backward<Flex, 4> for NormBackward {
             y: y.as_ref().map(FlexTensor::storage),
             statistics: &statistics,
         };
-        let parameter = |like: &FlexTensor| zeros(like.shape());
+        let parameter = |like: &FlexTensor| unwritten(like.shape());
         let (mut d_gamma, mut d_beta) = (parameter(&gamma), parameter(&beta));
         let to = ParameterGradients {
             gamma: d_gamma.storage_mut(),

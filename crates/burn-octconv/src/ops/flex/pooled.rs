@@ -22,7 +22,7 @@ use octave_engine::{
 
 use super::{
     norm::{engine, vectors},
-    tensor::{contiguous, zeros},
+    tensor::{contiguous, unwritten},
 };
 use crate::ops::backend::{MaxPool, NormOperands, NormOptions, Normalized};
 
@@ -45,7 +45,7 @@ fn forward(
     let [height, width] = pool.out();
     let shape = Shape::from([images, channels, height, width]);
     let mut taken = vec![0; shape.num_elements()];
-    let mut y = zeros(shape);
+    let mut y = unwritten(shape);
     let mut statistics = Statistics::default();
     let norm = engine(options, &x.shape(), gamma, beta);
     let output = y.storage_mut();
@@ -97,7 +97,7 @@ impl Backward<Flex, 3> for PoolBackward {
         } = ops.state;
         let dy = contiguous(grads.consume::<Flex>(&ops.node));
         let norm = engine(&options, &x.shape(), &gamma, &beta);
-        let mut gradients = [&x, &gamma, &beta].map(|like| zeros(like.shape()));
+        let mut gradients = [&x, &gamma, &beta].map(|like| unwritten(like.shape()));
         let [dx, d_gamma, d_beta] = gradients.each_mut().map(FlexTensor::storage_mut);
         let to = ParameterGradients {
             gamma: d_gamma,

@@ -1,9 +1,14 @@
 //! Flex's tensors as the engine takes them.
 
 use burn::{
-    backend::{BackendTensor, DispatchTensorKind, flex::FlexTensor},
-    tensor::{Shape, Tensor, TensorData},
+    backend::{
+        BackendTensor, DispatchTensorKind,
+        flex::{FlexTensor, Layout},
+    },
+    tensor::{DType, Shape, Tensor},
 };
+
+use super::memory;
 
 /// The tensor of Flex behind one of floats, if it is there and outside of autodiff.
 pub(crate) fn flex_tensor<const D: usize>(tensor: Tensor<D>) -> Option<FlexTensor> {
@@ -18,9 +23,15 @@ pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
     tensor.to_contiguous()
 }
 
-/// A tensor for results. Not [`FlexTensor::empty`], which allocates large tensors twice and copies
-/// one to the other for the sake of alignment.
+/// A tensor for results, whose values are unspecified.
+pub(super) fn unwritten(shape: Shape) -> FlexTensor {
+    let floats = memory::floats(shape.num_elements());
+    FlexTensor::new(floats, Layout::contiguous(shape), DType::F32)
+}
+
+/// A tensor of zeros.
 pub(super) fn zeros(shape: Shape) -> FlexTensor {
-    let floats = vec![0.0f32; shape.num_elements()];
-    FlexTensor::from_data(TensorData::new(floats, shape))
+    let mut tensor = unwritten(shape);
+    tensor.storage_mut::<f32>().fill(0.0);
+    tensor
 }
