@@ -18,6 +18,16 @@ impl<T> Spares<T> {
     pub const fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
+
+    /// Drops what was put back.
+    pub fn clear(&self) {
+        let spares = std::mem::take(&mut *self.lock());
+        drop(spares);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<T: Default> Spares<T> {
@@ -29,10 +39,6 @@ impl<T: Default> Spares<T> {
         let result = work(&mut value);
         self.lock().push(value);
         result
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,6 +59,8 @@ mod tests {
         });
         // The last one put back is the first to go out again, while its memory is in the cache.
         spares.lend(|again| assert_eq!(*again, [1]));
+        spares.clear();
+        spares.lend(|fresh| assert!(fresh.is_empty()));
     }
 
     #[cfg(panic = "unwind")]

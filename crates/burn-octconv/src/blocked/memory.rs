@@ -13,6 +13,12 @@ static SPARE: Mutex<Vec<BlockedMap>> = Mutex::new(Vec::new());
 /// Spare maps that are kept at most; a network has fewer at a time.
 const MOST: usize = 16;
 
+/// Gives the memory that nobody uses back to the system.
+pub(crate) fn release() {
+    let maps = std::mem::take(&mut *spare());
+    drop(maps);
+}
+
 /// A map whose memory is given back when it is dropped.
 pub(super) struct Lent(BlockedMap);
 

@@ -15,7 +15,7 @@ mod graph;
 mod layer;
 mod lowered;
 mod map;
-mod memory;
+pub(crate) mod memory;
 mod packed;
 mod run;
 mod steps;

@@ -1,7 +1,7 @@
 //! The CPU engine under Burn's Flex backend, forward and backward.
 
 mod conv;
-pub(crate) mod memory;
+mod memory;
 mod norm;
 mod pooled;
 pub(crate) mod tensor;
@@ -11,6 +11,12 @@ use burn::backend::{Autodiff, Flex, autodiff::checkpoint::strategy::CheckpointSt
 use super::backend::{
     Geometry, Levels, MaxPool, NormOperands, NormOptions, Normalized, OctBackend, Operands,
 };
+
+/// Gives the memory that is kept between calls back to the system.
+pub(super) fn release_memory() {
+    memory::release();
+    conv::WORKSPACES.clear();
+}
 
 impl OctBackend for Flex {
     fn octconv2d(operands: Operands<Self>, geometry: Geometry) -> Levels<Self> {

@@ -142,3 +142,23 @@ pub fn refusal(
         Some(Refusal::Backend)
     }
 }
+
+/// Gives the memory that the engine keeps for its next call back to the system: that of results which are
+/// dropped, and what it works on. All of it together is about what the largest training step or the largest network
+/// took. Worth a call where a program goes on after training; the next step takes the memory anew.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_octconv::{OctConv2dConfig, ops::release_memory};
+///
+/// let device = Device::flex().autodiff();
+/// let layer = OctConv2dConfig::new([16, 32], [3, 3]).with_alpha_in(0.0).init(&device);
+/// let images = Tensor::<4>::ones([4, 16, 32, 32], &device);
+/// layer.forward(images).global_avg_pool().sum().backward();
+/// release_memory();
+/// ```
+#[cfg(feature = "flex")]
+pub fn release_memory() {
+    blocked::memory::release();
+    flex::release_memory();
+}

@@ -34,7 +34,7 @@ use super::tensor::{contiguous, unwritten, zeros};
 use crate::ops::backend::{Geometry, Levels, Operands};
 
 /// Memory of the engine between calls.
-static WORKSPACES: Spares<Workspace> = Spares::new();
+pub(super) static WORKSPACES: Spares<Workspace> = Spares::new();
 
 /// The most operands that a layer has: inputs and biases, and kernels from each level to each.
 const OPERANDS: usize = LEVELS * (LEVELS + 2);

@@ -30,7 +30,7 @@ pub(super) fn floats(count: usize) -> Bytes {
 }
 
 /// Gives the memory that is kept back to the system.
-pub(crate) fn release() {
+pub(super) fn release() {
     let left = std::mem::take(&mut spares().0);
     drop(left);
 }
