@@ -58,17 +58,68 @@ fn entries(archive: Vec<u8>) -> Entries {
 
 fn run(pickle: &[u8]) -> bool {
     let path = paths::scratch().join("archive");
-    let archive = with_pickle(pickle).expect("an archive can be written to memory");
-    fs::write(&path, archive).expect("the file can be written");
+    fs::write(&path, FRAME.around(pickle)).expect("the file can be written");
     weights::open(&path)
 }
 
-fn with_pickle(pickle: &[u8]) -> ZipResult<Vec<u8>> {
-    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-    for (number, (name, content)) in NETWORK.iter().enumerate() {
-        writer.start_file(name, stored)?;
-        writer.write_all(if number == 0 { pickle } else { content })?;
+/// An archive whose last file, the pickle, is empty yet. To write all of its files anew for each input
+/// would take longer than to read them.
+struct Frame {
+    archive: Vec<u8>,
+    /// Where the header of the pickle is.
+    header: usize,
+    /// Where its content belongs, which is where the directory begins.
+    content: usize,
+    /// Where the directory has its entry.
+    entry: usize,
+}
+
+static FRAME: LazyLock<Frame> =
+    LazyLock::new(|| Frame::new().expect("an archive can be written to memory"));
+
+impl Frame {
+    fn new() -> ZipResult<Self> {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        let (pickle, others) = NETWORK.split_first().expect("there is a pickle");
+        for (name, content) in others {
+            writer.start_file(name, stored)?;
+            writer.write_all(content)?;
+        }
+        writer.start_file(&pickle.0, stored)?;
+        let archive = writer.finish()?.into_inner();
+        let last = |mark: &[u8; 4]| {
+            let found = archive.windows(4).rposition(|bytes| bytes == mark);
+            found.expect("every archive has one")
+        };
+        // The end of an archive says where its directory begins.
+        let place = archive.last_chunk::<6>().and_then(|end| end.first_chunk());
+        let content = u32::from_le_bytes(*place.expect("it has an end"));
+        Ok(Self {
+            header: last(b"PK\x03\x04"),
+            content: content as usize,
+            entry: last(b"PK\x01\x02"),
+            archive,
+        })
     }
-    Ok(writer.finish()?.into_inner())
+
+    fn around(&self, pickle: &[u8]) -> Vec<u8> {
+        let (before, directory) = self.archive.split_at(self.content);
+        let mut archive = [before, pickle, directory].concat();
+        let length = pickle.len() as u32;
+        // Checksum, and length as it is stored and as it was.
+        let numbers = [crc32fast::hash(pickle), length, length];
+        let mut put = |at: usize, number: u32| {
+            archive[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        };
+        for (place, number) in numbers.into_iter().enumerate() {
+            put(self.header + 14 + 4 * place, number);
+            put(self.entry + pickle.len() + 16 + 4 * place, number);
+        }
+        put(
+            self.archive.len() + pickle.len() - 6,
+            self.content as u32 + length,
+        );
+        archive
+    }
 }

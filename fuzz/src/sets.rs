@@ -1,7 +1,8 @@
 //! Archives of data sets, and what says the classes of their images.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use burn_image_folder::prepare::{ImageNet, Labels, PrepareError, Prepared, cifar, imagenet};
 use tar::{Builder, Header};
@@ -63,35 +64,46 @@ fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
         .expect("an archive can be written to memory")
 }
 
+/// Where the input is, beside an archive of validation images.
+struct Scratch {
+    folder: PathBuf,
+    file: PathBuf,
+    val: PathBuf,
+}
+
+static SCRATCH: LazyLock<Scratch> = LazyLock::new(|| {
+    let folder = paths::scratch().join("sets");
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    let [file, val] = ["file", "val.tar"].map(|name| folder.join(name));
+    fs::write(&val, archive(&[(VAL, b"picture")])).expect("the file can be written");
+    Scratch { folder, file, val }
+});
+
 fn run(bytes: &[u8]) -> bool {
-    let scratch = paths::scratch().join("sets");
-    let [set, labels, val] = ["set.tar", "labels", "val.tar"].map(|name| scratch.join(name));
-    let root = scratch.join("root");
+    let Scratch { folder, file, val } = &*SCRATCH;
+    let root = folder.join("root");
     // Of the attempt before.
     let _ = fs::remove_dir_all(&root);
-    fs::create_dir_all(&scratch).expect("the folder can be made");
     let mut checked = bytes.to_vec();
     with_checksums(&mut checked);
-    fs::write(&set, &checked).expect("the file can be written");
-    fs::write(&labels, &checked).expect("the file can be written");
-    fs::write(&val, archive(&[(VAL, b"picture")])).expect("the file can be written");
+    fs::write(file, &checked).expect("the file can be written");
 
     let train = ImageNet {
-        train: Some(&set),
+        train: Some(file),
         ..Default::default()
     };
     let listed = ImageNet {
-        val: Some(&val),
-        labels: Some(&labels),
+        val: Some(val),
+        labels: Some(file),
         ..Default::default()
     };
     let quiet = &mut |_: usize, _: usize| {};
     let mut accepted = tried(imagenet(train, &root.join("train"), quiet));
     accepted |= tried(imagenet(listed, &root.join("val"), quiet));
     for (name, kind) in [("fine", Labels::Fine), ("coarse", Labels::Coarse)] {
-        accepted |= tried(cifar(&set, kind, &root.join(name), quiet));
+        accepted |= tried(cifar(file, kind, &root.join(name), quiet));
     }
-    check_inside(&scratch);
+    check_inside(folder);
     accepted
 }
 
@@ -109,7 +121,7 @@ fn check_inside(scratch: &Path) {
         entries.map(|entry| entry.file_name()).collect::<Vec<_>>()
     };
     for name in names(scratch) {
-        let known = ["set.tar", "labels", "val.tar", "root"];
+        let known = ["file", "val.tar", "root"];
         assert!(
             known.iter().any(|&known| name == known),
             "{name:?} was written"

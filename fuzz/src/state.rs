@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use burn::{
     module::Module,
@@ -138,6 +139,18 @@ fn seeds() -> Vec<Vec<u8>> {
         .into()
 }
 
+/// Whether the run's folder is no longer as it was left.
+static CHANGED: AtomicBool = AtomicBool::new(true);
+
+/// Makes the folder anew.
+fn lay(root: &Path, files: &[(PathBuf, Vec<u8>)]) {
+    fs::remove_dir_all(root).expect("the folder can be removed");
+    for (path, content) in files {
+        fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it can be made");
+        fs::write(path, content).expect("the file can be written");
+    }
+}
+
 fn run(text: &[u8]) -> bool {
     let Stopped {
         recipe,
@@ -145,14 +158,13 @@ fn run(text: &[u8]) -> bool {
         state,
     } = &*STOPPED;
     let root = recipe.output.clone().expect("the recipe names its folder");
-    // Whatever the last input left.
-    fs::remove_dir_all(&root).expect("the folder can be removed");
-    for (number, (path, content)) in files.iter().enumerate() {
-        fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it can be made");
-        let content = if number == *state { text } else { content };
-        fs::write(path, content).expect("the file can be written");
+    // A state that is refused changes nothing else.
+    if CHANGED.swap(false, Relaxed) {
+        lay(&root, files);
     }
+    fs::write(&files[*state].0, text).expect("the file can be written");
     let resumed = Training::resume_with_changed_data(recipe.clone(), RunDir::at(root));
+    CHANGED.store(resumed.is_ok(), Relaxed);
     match resumed.and_then(finish) {
         Ok(outcome) => {
             let [done, wanted] = outcome.epochs;

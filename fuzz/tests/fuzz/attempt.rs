@@ -129,7 +129,7 @@ impl<'a> Trial<'a> {
             .and_then(|()| self.file.set_len(input.len() as u64));
         written.expect("the input can be written");
         let start = Instant::now();
-        watch::begin();
+        watch::begin(self.inputs + 1);
         memory::allow(self.target.memory);
         let accepted = self.target.try_on(input);
         self.memory = self.memory.max(memory::peak());

@@ -2,35 +2,32 @@
 
 use std::{
     process,
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-/// Seconds that an input may take.
-const LONGEST: u64 = 10;
+/// How often is looked.
+const PAUSE: Duration = Duration::from_millis(200);
 
-/// Milliseconds at which the input at hand was begun; 0 if there is none.
-static BEGUN: AtomicU64 = AtomicU64::new(0);
+/// How often an input may be seen: ten seconds long. The clock would also count how long the process is
+/// stopped.
+const LOOKS: u32 = 50;
 
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-fn now() -> u64 {
-    START.elapsed().as_millis() as u64 + 1
-}
+/// The number of the input at hand, from 1; 0 if there is none.
+static AT_HAND: AtomicU64 = AtomicU64::new(0);
 
 /// Starts to watch.
 pub fn start() {
-    LazyLock::force(&START);
     thread::spawn(|| {
+        let (mut seen, mut looks) = (0, 0);
         loop {
-            thread::sleep(Duration::from_millis(200));
-            let begun = BEGUN.load(Ordering::Relaxed);
-            if begun > 0 && now() > begun + 1000 * LONGEST {
-                eprintln!("the input takes more than {LONGEST} s");
+            thread::sleep(PAUSE);
+            let at_hand = AT_HAND.load(Ordering::Relaxed);
+            looks = if at_hand == seen { looks + 1 } else { 1 };
+            seen = at_hand;
+            if seen > 0 && looks > LOOKS {
+                eprintln!("the input takes more than {:?}", PAUSE * LOOKS);
                 process::abort();
             }
         }
@@ -38,11 +35,11 @@ pub fn start() {
 }
 
 /// An input begins.
-pub fn begin() {
-    BEGUN.store(now(), Ordering::Relaxed);
+pub fn begin(number: u64) {
+    AT_HAND.store(number, Ordering::Relaxed);
 }
 
 /// It has ended.
 pub fn end() {
-    BEGUN.store(0, Ordering::Relaxed);
+    AT_HAND.store(0, Ordering::Relaxed);
 }

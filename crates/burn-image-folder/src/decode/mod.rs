@@ -1,5 +1,6 @@
 //! From a file to pixels: as libjpeg-turbo, libpng, libtiff and Pillow decode it, or not at all.
 
+mod bmp;
 mod exif;
 mod gif;
 mod jpeg;

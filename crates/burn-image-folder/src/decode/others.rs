@@ -10,7 +10,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbIma
 
 use super::exif::{self, Directory};
 use super::picture::{Picture, check_pixels};
-use super::{gif, palette, png, tiff, webp};
+use super::{bmp, gif, palette, png, tiff, webp};
 use crate::error::DecodeError;
 
 /// What a decoder may ask for before the size of the picture is known, in bytes.
@@ -52,6 +52,12 @@ pub(super) fn decode(
             if !outline.has_end {
                 // A lost end mark costs no pixel.
                 bytes = [&bytes, png::END].concat().into();
+            }
+        }
+        ImageFormat::Bmp => {
+            if let Some(missing @ 1..) = bmp::missing_padding(&bytes) {
+                let length = bytes.len() + missing;
+                bytes.to_mut().resize(length, 0);
             }
         }
         ImageFormat::Tiff => {

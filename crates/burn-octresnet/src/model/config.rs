@@ -2,7 +2,10 @@ use burn::config::Config;
 use burn_octconv::Cost;
 use serde::{Deserialize, Serialize};
 
-use super::{Alpha, Arch, ModelError, Shares, Stem, Stride, error::MAX_WIDTH, layers::LayerCost};
+use super::{
+    Alpha, Arch, ModelError, Shares, Stem, Stride, error::MAX_WIDTH, family::Blueprint,
+    layers::LayerCost,
+};
 
 /// Configuration of an [`OctNet`](super::OctNet).
 ///
@@ -161,14 +164,24 @@ impl OctNetConfig {
         Ok(layers.into_iter().map(|layer| layer.cost).sum())
     }
 
+    /// Blocks of each stage, if the configuration is legal.
+    pub(crate) fn depths(&self) -> Option<Vec<usize>> {
+        let stages = self.at_full_width()?.stages;
+        Some(stages.iter().map(Vec::len).collect())
+    }
+
     /// Output channels of the first convolution at width 1, if the configuration is legal.
     pub(crate) fn stem_channels(&self) -> Option<usize> {
+        let stem = self.at_full_width()?.stem;
+        stem.convs.first().map(|&(_, channels, _)| channels)
+    }
+
+    fn at_full_width(&self) -> Option<Blueprint> {
         let config = Self {
             width: 1.0,
             ..self.clone()
         };
-        let stem = config.blueprint().ok()?.stem;
-        stem.convs.first().map(|&(_, channels, _)| channels)
+        config.blueprint().ok()
     }
 
     /// Whether the stages' convolutions of stride 2 are strided.

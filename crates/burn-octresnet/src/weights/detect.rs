@@ -1,10 +1,17 @@
 //! Telling a network from the names and shapes of its weights.
 
+use std::ops::RangeInclusive;
+
+use burn_octconv::Cost;
+
 use super::{Checkpoint, WeightsError, nest::Nest};
-use crate::model::{Alpha, Arch, OctNetConfig, Shares, Stem};
+use crate::model::{Alpha, Arch, LayerCost, OctNetConfig, Shares, Stem};
 
 /// What claims to be wider than this many times the original is no network to be built on a guess.
 const WIDEST: f64 = 16.0;
+
+/// The numbers of stages.
+const STAGES: RangeInclusive<usize> = 1..=4;
 
 impl Checkpoint {
     /// Finds the registered network whose parameters all are tensors of the checkpoint, and which
@@ -198,9 +205,16 @@ impl Nest {
             num_classes: if classifier { config.num_classes } else { 1 },
             ..config.clone()
         };
-        // Counting first: no network is built that has more numbers than the file, or other blocks.
-        let room = self.count_numbers().saturating_mul(2);
-        if params(config).is_none_or(|params| params > room) || !self.has_blocks(config) {
+        // Most networks have another number of blocks, which is quickly seen. Then counting: no network
+        // is built that has more numbers than the file, or other blocks.
+        if config.depths() != Some(self.depths()) {
+            return false;
+        }
+        let Ok(layers) = config.layer_costs([32, 32]) else {
+            return false;
+        };
+        let cost: Cost = layers.iter().map(|layer| layer.cost).sum();
+        if cost.params > self.count_numbers().saturating_mul(2) || !self.has_blocks(&layers) {
             return false;
         }
         let fit = self.fit(config);
@@ -210,11 +224,27 @@ impl Nest {
         })
     }
 
+    /// Blocks of each stage, by the last one that has a kernel.
+    fn depths(&self) -> Vec<usize> {
+        let mut depths = Vec::new();
+        let kernels = self
+            .tensors
+            .iter()
+            .filter(|(_, tensor)| tensor.shape.num_dims() > 1);
+        for (name, _) in kernels {
+            let Some((stage, block)) = place(name) else {
+                continue;
+            };
+            if depths.len() < stage {
+                depths.resize(stage, 0);
+            }
+            depths[stage - 1] = depths[stage - 1].max(block.saturating_add(1));
+        }
+        depths
+    }
+
     /// Whether there is a kernel for each convolution of the stages.
-    fn has_blocks(&self, config: &OctNetConfig) -> bool {
-        let Ok(layers) = config.layer_costs([32, 32]) else {
-            return false;
-        };
+    fn has_blocks(&self, layers: &[LayerCost]) -> bool {
         let mut convs = layers.iter().filter(|layer| {
             let name = layer.name.rsplit('.').next().unwrap_or_default();
             layer.name.starts_with("layer") && name.starts_with("conv")
@@ -227,6 +257,14 @@ impl Nest {
             paths.any(|path| self.tensors.contains_key(&self.layout.name(&path)))
         })
     }
+}
+
+/// Stage and block of a tensor, if it is in one: (2, 0) of `layer2.0.conv1.weight`.
+fn place(name: &str) -> Option<(usize, usize)> {
+    let (stage, rest) = name.strip_prefix("layer")?.split_once('.')?;
+    let (block, _) = rest.split_once('.')?;
+    let stage = stage.parse().ok().filter(|stage| STAGES.contains(stage))?;
+    Some((stage, block.parse().ok()?))
 }
 
 /// Shares that split the sum of the channels so, round ones where there are any.
