@@ -7,19 +7,21 @@
 
 use std::ops::Range;
 
+use super::tile::widest_panel;
 use crate::BLOCK;
 use crate::buffer::floats;
+use crate::isa::Isa;
 
-/// Output channels of a full panel.
+/// Most output channels of a panel.
 pub(crate) const PANEL: usize = 32;
 
 /// Width of the panels of a layer. Small groups get narrow ones, which see
 /// fewer channels of other groups, whose weights are zeros.
-pub fn panel_width(c_out: usize, groups: usize) -> usize {
+pub fn panel_width(isa: Isa, c_out: usize, groups: usize) -> usize {
     if groups > 1 && c_out / groups < PANEL {
         BLOCK
     } else {
-        PANEL
+        widest_panel(isa)
     }
 }
 
