@@ -19,8 +19,7 @@ pub(super) struct Job {
 /// Multiply–adds of a row of a panel.
 fn row_cost(sum: &Sum<'_>, panel: usize) -> usize {
     let p = &sum.weights.panels()[panel];
-    let steps: usize = p.steps.iter().map(Range::len).sum();
-    (steps * BLOCK + 8) * p.width * sum.width
+    (p.count() * BLOCK + 8) * p.width * sum.width
 }
 
 /// Lists the jobs of all products: about eight per thread, so that the last
@@ -92,14 +91,16 @@ fn order(isa: Isa, p: &Prepared<'_>, rows: usize) -> (Vec<(Range<usize>, Range<u
 
 /// Rows whose inputs stay in the cache of a core from panel to panel, beside the weights of one.
 fn rows_that_fit(p: &Prepared<'_>) -> usize {
-    let cache = std::env::var("FIT_KB").map_or(192, |s| s.parse().unwrap()) * 256;
+    const CACHE: usize = 48 << 10;
     let row = |s: &Sum<'_>| -> usize {
         let shapes = s.weights.shapes().iter().zip(&s.sources);
-        shapes.map(|(k, source)| k.c_in * s.width * source.stride).sum()
+        shapes
+            .map(|(k, source)| k.c_in * s.width * source.stride)
+            .sum()
     };
     let coarse = p.coarse.iter().enumerate();
     let coarse = coarse.map(|(depth, (c, _))| row(c) >> (depth + 1));
-    (cache / (row(&p.fine) + coarse.sum::<usize>()).max(1)).max(1)
+    (CACHE / (row(&p.fine) + coarse.sum::<usize>()).max(1)).max(1)
 }
 
 /// Cuts the rows of all images into parts of about `rows` rows: rows of one

@@ -16,7 +16,8 @@ use crate::isa::Isa;
 pub(crate) const PANEL: usize = 32;
 
 /// Width of the panels of a layer. Small groups get narrow ones, which see
-/// fewer channels of other groups, whose weights are zeros.
+/// fewer channels of other groups, whose weights are zeros; so do the tiles of
+/// AVX2, which read no more of a panel.
 pub fn panel_width(isa: Isa, c_out: usize, groups: usize) -> usize {
     if groups > 1 && c_out / groups < PANEL {
         BLOCK
@@ -119,6 +120,18 @@ pub(crate) struct Panel {
     pub start: usize,
     /// Steps of each source, in the list of steps.
     pub steps: Vec<Range<usize>>,
+}
+
+impl Panel {
+    /// Steps of all sources.
+    pub(super) fn count(&self) -> usize {
+        self.steps.iter().map(Range::len).sum()
+    }
+
+    /// Floats of its weights.
+    pub(super) fn floats(&self) -> usize {
+        self.count() * BLOCK * self.width
+    }
 }
 
 /// What a packed kernel remembers of a source.

@@ -285,9 +285,18 @@ fn whole_case(c_in: &[usize], c_out: usize, [n, h, w, k]: [usize; 4]) -> Case {
 /// Sizes on which small tiles run across the ends of rows and images, weights that are read in parts, and
 /// inputs that make the rows of a job fewer.
 fn large_cases() -> Vec<Case> {
-    let mut cases: Vec<_> = [[1, 1], [1, 5], [2, 3], [1, 7], [11, 1], [3, 4], [13, 1], [7, 7]]
-        .map(|[h, w]| whole_case(&[240], 17, [1, h, w, 3]))
-        .into();
+    let mut cases: Vec<_> = [
+        [1, 1],
+        [1, 5],
+        [2, 3],
+        [1, 7],
+        [11, 1],
+        [3, 4],
+        [13, 1],
+        [7, 7],
+    ]
+    .map(|[h, w]| whole_case(&[240], 17, [1, h, w, 3]))
+    .into();
     // Parts begin and end within sources and at their ends.
     cases.push(whole_case(&[150, 16, 120], 16, [3, 3, 5, 3]));
     cases.push(whole_case(&[2048, 2048], 20, [2, 3, 2, 1]));
@@ -326,7 +335,10 @@ fn thread_counts_agree_bit_by_bit() {
     for case in cases {
         for isa in Isa::available() {
             let [one, others @ ..] = pools.each_ref().map(|p| p.install(|| engine(isa, &case)));
-            assert!(others.iter().all(|other| *other == one), "{isa:?}, {case:?}");
+            assert!(
+                others.iter().all(|other| *other == one),
+                "{isa:?}, {case:?}"
+            );
         }
     }
 }

@@ -254,10 +254,18 @@ unsafe fn tile<
         let (mut w, mut part) = (t.weights, t.part);
         for run in &t.runs[..t.used] {
             w = match (PLANAR, run.stride) {
-                (false, 1) => accumulate::<S, R, Q, NV, BLOCK, PARTS, ROWS>(run, w, t.panel, &mut part, &mut acc),
-                (false, _) => accumulate::<S, R, Q, NV, { 2 * BLOCK }, PARTS, ROWS>(run, w, t.panel, &mut part, &mut acc),
-                (true, 1) => accumulate::<S, R, Q, NV, 1, PARTS, ROWS>(run, w, t.panel, &mut part, &mut acc),
-                (true, _) => accumulate::<S, R, Q, NV, 2, PARTS, ROWS>(run, w, t.panel, &mut part, &mut acc),
+                (false, 1) => accumulate::<S, R, Q, NV, BLOCK, PARTS, ROWS>(
+                    run, w, t.panel, &mut part, &mut acc,
+                ),
+                (false, _) => accumulate::<S, R, Q, NV, { 2 * BLOCK }, PARTS, ROWS>(
+                    run, w, t.panel, &mut part, &mut acc,
+                ),
+                (true, 1) => {
+                    accumulate::<S, R, Q, NV, 1, PARTS, ROWS>(run, w, t.panel, &mut part, &mut acc)
+                }
+                (true, _) => {
+                    accumulate::<S, R, Q, NV, 2, PARTS, ROWS>(run, w, t.panel, &mut part, &mut acc)
+                }
             };
         }
         if PARTS && !t.part.last {

@@ -7,166 +7,20 @@
 //! it walks the pixels in runs of rows small enough for the first-level cache,
 //! and for each run through all of its tiles. So sums need no second copy, and
 //! their order depends on nothing but shapes.
+//!
+//! A tile of AVX2 has six inputs, which divide neither sixteen channels nor nine taps: it takes them from
+//! the list of all channels and taps of a block.
 
-// See `conv::tile`.
-#![allow(clippy::needless_range_loop)]
+mod tile;
 
 use std::ops::Range;
 
 use crate::BLOCK;
 use crate::buffer::Shared;
 use crate::conv::{PackedWeights, SourceShape, TileShape};
-use crate::isa::{Isa, Kind};
+use crate::isa::Isa;
 use crate::map::BlockedMap;
-use crate::simd::Simd;
-
-/// Input channels (or, for planar inputs, taps of a row) of a tile.
-#[derive(Clone, Copy)]
-struct Tile {
-    x: *const f32,
-    /// Floats from pixel to pixel and row to row of `x`.
-    pixel: usize,
-    x_row: usize,
-    dy: *const f32,
-    dy_block: usize,
-    dy_row: usize,
-    /// Floats from image to image of `x` and `dy`.
-    x_image: usize,
-    dy_image: usize,
-    images: usize,
-    rows: usize,
-    width: usize,
-    acc: *mut f32,
-    /// Floats from one input channel to the next in `acc`.
-    panel: usize,
-    /// Where inputs are listed: how far each one and its sums are from `x` and `acc`.
-    list: [(usize, usize); LISTED],
-}
-
-/// Most inputs of a tile that lists them.
-const LISTED: usize = 6;
-
-type TileFn = unsafe fn(&Tile);
-
-/// `acc[i][o] += Σ x[pixel][i] · dy[pixel][o]` for `CI` inputs: neighbours, or those of the list.
-///
-/// # Safety
-///
-/// `x` must be readable for `CI` floats, `dy` for `NV` vectors, at all pixels
-/// of all rows; `acc` for `CI` rows, and nobody else may access it.
-#[inline(always)]
-unsafe fn tile<S: Simd, const CI: usize, const NV: usize, const LIST: bool>(t: &Tile) {
-    let place = |i: usize| if LIST { t.list[i] } else { (i, i * t.panel) };
-    // SAFETY: contract of this function, for every access below.
-    unsafe {
-        let mut acc = [[S::zero(); NV]; CI];
-        for i in 0..CI {
-            for v in 0..NV {
-                acc[i][v] = S::load(t.acc.add(place(i).1 + v * S::LANES));
-            }
-        }
-        // Without a border, rows follow each other: one long row.
-        let joined = t.x_row == t.width * t.pixel && t.dy_row == t.width * BLOCK;
-        let (rows, width) = if joined {
-            (1, t.rows * t.width)
-        } else {
-            (t.rows, t.width)
-        };
-        for row in 0..t.images * rows {
-            let (image, row) = (row / rows, row % rows);
-            let mut x = t.x.add(image * t.x_image + row * t.x_row);
-            let mut dy = t.dy.add(image * t.dy_image + row * t.dy_row);
-            for _ in 0..width {
-                let mut d = [S::zero(); NV];
-                for v in 0..NV {
-                    let lane = v * S::LANES;
-                    d[v] = S::load(dy.add(lane / BLOCK * t.dy_block + lane % BLOCK));
-                }
-                for i in 0..CI {
-                    let a = S::splat(x.add(place(i).0));
-                    for v in 0..NV {
-                        acc[i][v] = S::mul_add(a, d[v], acc[i][v]);
-                    }
-                }
-                x = x.wrapping_add(t.pixel);
-                dy = dy.wrapping_add(BLOCK);
-            }
-        }
-        for i in 0..CI {
-            for v in 0..NV {
-                S::store(t.acc.add(place(i).1 + v * S::LANES), acc[i][v]);
-            }
-        }
-    }
-}
-
-/// Kernel and its input channels per tile.
-fn tile_fn(isa: Isa, panel: usize) -> (TileFn, usize) {
-    // Only AVX-512 has tiles as wide as any panel.
-    let _ = panel;
-    match isa.kind() {
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => {
-            use crate::simd::Avx512;
-            #[target_feature(enable = "avx512f")]
-            unsafe fn wide(t: &Tile) {
-                // SAFETY: contract of `tile`; the holder of the `Isa` may.
-                unsafe { tile::<Avx512, 8, 2, false>(t) }
-            }
-            #[target_feature(enable = "avx512f")]
-            unsafe fn narrow(t: &Tile) {
-                // SAFETY: as above.
-                unsafe { tile::<Avx512, 8, 1, false>(t) }
-            }
-            (if panel == BLOCK { narrow } else { wide }, 8)
-        }
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => {
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn instance(t: &Tile) {
-                // SAFETY: as above.
-                unsafe { tile::<crate::simd::Avx2, 4, 2, false>(t) }
-            }
-            (instance, 4)
-        }
-        #[cfg(target_arch = "aarch64")]
-        Kind::Neon => {
-            #[target_feature(enable = "neon")]
-            unsafe fn instance(t: &Tile) {
-                // SAFETY: as above.
-                unsafe { tile::<crate::simd::Neon, 4, 4, false>(t) }
-            }
-            (instance, 4)
-        }
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        Kind::Simd128 => (tile::<crate::simd::Simd128, 2, 4, false>, 2),
-        Kind::Portable => (tile::<crate::simd::Portable, 2, 4, false>, 2),
-    }
-}
-
-/// The kernel for a tile of listed inputs, where there is one.
-fn listed_fn(isa: Isa, inputs: usize) -> Option<TileFn> {
-    match isa.kind() {
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => {
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn instance<const CI: usize>(t: &Tile) {
-                // SAFETY: contract of `tile`; the holder of the `Isa` may.
-                unsafe { tile::<crate::simd::Avx2, CI, 2, true>(t) }
-            }
-            let all: [TileFn; LISTED] = [
-                instance::<1>,
-                instance::<2>,
-                instance::<3>,
-                instance::<4>,
-                instance::<5>,
-                instance::<6>,
-            ];
-            Some(all[inputs - 1])
-        }
-        _ => None,
-    }
-}
+use tile::{LISTED, Tile, listed_fn, tile_fn};
 
 /// The input of a weight gradient.
 #[derive(Clone, Copy)]
@@ -361,7 +215,7 @@ impl<'a> WeightGrad<'a> {
     ///
     /// # Safety
     ///
-    /// Contract of [`tile`], for all channels and taps.
+    /// Contract of [`TileFn`](tile::TileFn), for all channels and taps.
     unsafe fn block(&self, isa: Isa, mut tile: Tile, [used, taps, kw]: [usize; 3]) {
         let (kernel, inputs) = tile_fn(isa, tile.panel);
         let channels = TileShape::new(isa, tile.panel).channels;
