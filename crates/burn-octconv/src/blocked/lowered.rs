@@ -115,7 +115,7 @@ impl Group {
     pub(super) fn pack(self, groups: usize) -> Sum {
         let channels = self.bias.len();
         // The fine and the coarse sum are computed panel by panel.
-        let width = panel_width(channels, groups);
+        let width = panel_width(Isa::best(), channels, groups);
         Sum {
             weights: pack(channels, width, &self.fine, Some(&self.bias)),
             sources: readings(self.fine),

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use super::panel::PANEL;
 use super::prepare::{Prepared, Sum};
+use super::tile::widest_panel;
 use crate::BLOCK;
+use crate::isa::Isa;
 
 /// A panel of output channels × rows of one image, or of whole images.
 pub(super) struct Job {
@@ -16,14 +19,13 @@ pub(super) struct Job {
 /// Multiply–adds of a row of a panel.
 fn row_cost(sum: &Sum<'_>, panel: usize) -> usize {
     let p = &sum.weights.panels()[panel];
-    let steps: usize = p.steps.iter().map(Range::len).sum();
-    (steps * BLOCK + 8) * p.width * sum.width
+    (p.count() * BLOCK + 8) * p.width * sum.width
 }
 
 /// Lists the jobs of all products: about eight per thread, so that the last
 /// ones end together, but none so small that taking it costs more than a
 /// percent.
-pub(super) fn cut(products: &[Prepared<'_>]) -> Vec<Job> {
+pub(super) fn cut(isa: Isa, products: &[Prepared<'_>]) -> Vec<Job> {
     const LEAST: usize = 1 << 17;
     let cost = |p: &Prepared<'_>, panel| {
         let coarse = p.coarse.iter().enumerate();
@@ -47,7 +49,7 @@ pub(super) fn cut(products: &[Prepared<'_>]) -> Vec<Job> {
             continue;
         }
         let panels = p.fine.weights.panels().len();
-        let parts = parts(p, (share / cost(p, 0)).max(1));
+        let (parts, outside) = order(isa, p, (share / cost(p, 0)).max(1));
         let mut add = |panel, part: &(Range<usize>, Range<usize>)| {
             let (images, rows) = part.clone();
             jobs.push(Job {
@@ -57,7 +59,7 @@ pub(super) fn cut(products: &[Prepared<'_>]) -> Vec<Job> {
                 rows,
             });
         };
-        if rows_outside(p, parts.len()) {
+        if outside {
             for part in &parts {
                 (0..panels).for_each(|panel| add(panel, part));
             }
@@ -68,6 +70,37 @@ pub(super) fn cut(products: &[Prepared<'_>]) -> Vec<Job> {
         }
     }
     jobs
+}
+
+/// Parts of about `rows` rows, and whether to do all panels of a part before the next part.
+fn order(isa: Isa, p: &Prepared<'_>, rows: usize) -> (Vec<(Range<usize>, Range<usize>)>, bool) {
+    // Tiles of sixteen channels read the inputs twice as often as those of a whole panel.
+    if widest_panel(isa) < PANEL {
+        let fit = rows_that_fit(p);
+        if fit < rows {
+            let parts = parts(p, fit);
+            if rows_outside(p, parts.len()) {
+                return (parts, true);
+            }
+        }
+    }
+    let parts = parts(p, rows);
+    let outside = rows_outside(p, parts.len());
+    (parts, outside)
+}
+
+/// Rows whose inputs stay in the cache of a core from panel to panel, beside the weights of one.
+fn rows_that_fit(p: &Prepared<'_>) -> usize {
+    const CACHE: usize = 48 << 10;
+    let row = |s: &Sum<'_>| -> usize {
+        let shapes = s.weights.shapes().iter().zip(&s.sources);
+        shapes
+            .map(|(k, source)| k.c_in * s.width * source.stride)
+            .sum()
+    };
+    let coarse = p.coarse.iter().enumerate();
+    let coarse = coarse.map(|(depth, (c, _))| row(c) >> (depth + 1));
+    (CACHE / (row(&p.fine) + coarse.sum::<usize>()).max(1)).max(1)
 }
 
 /// Cuts the rows of all images into parts of about `rows` rows: rows of one

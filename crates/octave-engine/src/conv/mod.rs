@@ -15,6 +15,7 @@
 //! With more frequencies, coarse sums are nested: what comes from a quarter of
 //! the resolution is added at half of it, and that at the full one.
 
+mod across;
 mod copy;
 mod depthwise;
 mod jobs;

@@ -36,7 +36,7 @@ impl PackedWeights {
     /// As [`new`](Self::new), reusing the memory of `self`.
     pub fn pack(&mut self, isa: Isa, c_out: usize, kernels: &[Kernel<'_>], bias: Option<&[f32]>) {
         let groups = kernels.iter().map(|k| k.groups).max().unwrap_or(1);
-        self.pack_panels(isa, c_out, panel_width(c_out, groups), kernels, bias);
+        self.pack_panels(isa, c_out, panel_width(isa, c_out, groups), kernels, bias);
     }
 
     /// As [`pack`](Self::pack), with panels of the given width.
@@ -133,8 +133,8 @@ impl PackedWeights {
 
     /// Makes the panels and steps of `kernel`, with zeros in place of weights:
     /// a place to sum their gradient.
-    pub(crate) fn zeros(&mut self, c_out: usize, kernel: &Kernel<'_>) {
-        self.plan(c_out, panel_width(c_out, kernel.groups), &[*kernel]);
+    pub(crate) fn zeros(&mut self, isa: Isa, c_out: usize, kernel: &Kernel<'_>) {
+        self.plan(c_out, panel_width(isa, c_out, kernel.groups), &[*kernel]);
         self.data.as_mut_slice().fill(0.0);
     }
 

@@ -7,19 +7,22 @@
 
 use std::ops::Range;
 
+use super::tile::widest_panel;
 use crate::BLOCK;
 use crate::buffer::floats;
+use crate::isa::Isa;
 
-/// Output channels of a full panel.
+/// Most output channels of a panel.
 pub(crate) const PANEL: usize = 32;
 
 /// Width of the panels of a layer. Small groups get narrow ones, which see
-/// fewer channels of other groups, whose weights are zeros.
-pub fn panel_width(c_out: usize, groups: usize) -> usize {
+/// fewer channels of other groups, whose weights are zeros; so do the tiles of
+/// AVX2, which read no more of a panel.
+pub fn panel_width(isa: Isa, c_out: usize, groups: usize) -> usize {
     if groups > 1 && c_out / groups < PANEL {
         BLOCK
     } else {
-        PANEL
+        widest_panel(isa)
     }
 }
 
@@ -117,6 +120,18 @@ pub(crate) struct Panel {
     pub start: usize,
     /// Steps of each source, in the list of steps.
     pub steps: Vec<Range<usize>>,
+}
+
+impl Panel {
+    /// Steps of all sources.
+    pub(super) fn count(&self) -> usize {
+        self.steps.iter().map(Range::len).sum()
+    }
+
+    /// Floats of its weights.
+    pub(super) fn floats(&self) -> usize {
+        self.count() * BLOCK * self.width
+    }
 }
 
 /// What a packed kernel remembers of a source.

@@ -2,7 +2,7 @@
 
 use super::panel::{PANEL, Panel};
 use super::prepare::Sum;
-use super::tile::{MAX_SOURCES, Run, Tile, TileFn, TileShape, tile_fn};
+use super::tile::{MAX_SOURCES, Part, Run, Tile, TileFn, TileShape, tile_fn};
 use crate::BLOCK;
 use crate::isa::Isa;
 
@@ -88,7 +88,7 @@ impl Segments {
 
 /// `p` moved on, or null where there is nothing to read.
 #[inline(always)]
-fn read(p: *const f32, offset: usize) -> *const f32 {
+pub(super) fn read(p: *const f32, offset: usize) -> *const f32 {
     if p.is_null() {
         p
     } else {
@@ -113,6 +113,10 @@ impl Sum<'_> {
         at: impl Fn(usize) -> Row,
     ) {
         let p = &self.weights.panels()[panel];
+        if self.is_across(isa, p) {
+            // SAFETY: contract.
+            return unsafe { self.pass_across(isa, panel, bias, rows, blocks, at) };
+        }
         let shape = TileShape::new(isa, p.width);
         let segments = Segments::new(isa, p.width, shape.pixels, self.width);
         let zeros = [0.0f32; PANEL];
@@ -146,6 +150,7 @@ impl Sum<'_> {
                     coarse_block: blocks.coarse,
                     phase: 0,
                     bounds: self.bounds,
+                    part: Part::WHOLE,
                 };
                 // SAFETY: sources were checked to reach no further than their
                 // border; outputs are this job's.

@@ -52,7 +52,7 @@ pub(crate) fn run_with(
     other: impl Fn(usize) + Sync,
 ) {
     let prepared: Vec<_> = products.into_iter().map(prepare).collect();
-    let jobs = cut(&prepared);
+    let jobs = cut(isa, &prepared);
     parallel::for_each(others + jobs.len(), |i| {
         let Some(i) = i.checked_sub(others) else {
             return other(i);

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::Activation;
 use super::panel::{PANEL, check_taps};
-use super::tile::{MAX_SOURCES, Run, Tile, TileShape, tile_fn};
+use super::tile::{MAX_SOURCES, Part, Run, Tile, TileShape, tile_fn};
 use crate::BLOCK;
 use crate::buffer::{Buffer, Shared, floats};
 use crate::isa::Isa;
@@ -335,6 +335,7 @@ impl Stem<'_> {
                     coarse_block: 0,
                     phase: 0,
                     bounds: self.activation.bounds(),
+                    part: Part::WHOLE,
                 };
                 // SAFETY: the patch was cut for these rows; the output is the
                 // caller's.

@@ -260,22 +260,15 @@ proptest! {
     }
 }
 
-#[test]
-#[cfg_attr(target_family = "wasm", ignore = "there are no threads")]
-fn thread_counts_agree_bit_by_bit() {
-    let pool = |threads| {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap()
-    };
-    let case = Case {
-        n: 3,
-        c_in: vec![37, 20],
-        c_out: 70,
-        h: 21,
-        w: 23,
-        k: 3,
+/// A vanilla layer and all that can be added to it.
+fn whole_case(c_in: &[usize], c_out: usize, [n, h, w, k]: [usize; 4]) -> Case {
+    Case {
+        n,
+        c_in: c_in.to_vec(),
+        c_out,
+        h,
+        w,
+        k,
         dilation: 1,
         groups: 1,
         stride: 1,
@@ -286,10 +279,68 @@ fn thread_counts_agree_bit_by_bit() {
         output: 0,
         pooled: true,
         seed: 5,
-    };
-    let [one, two, again] = [1, 2, 2].map(|t| pool(t).install(|| engine(Isa::best(), &case)));
-    assert_eq!(one, two);
-    assert_eq!(two, again);
+    }
+}
+
+/// Sizes on which small tiles run across the ends of rows and images, weights that are read in parts, and
+/// inputs that make the rows of a job fewer.
+fn large_cases() -> Vec<Case> {
+    let mut cases: Vec<_> = [
+        [1, 1],
+        [1, 5],
+        [2, 3],
+        [1, 7],
+        [11, 1],
+        [3, 4],
+        [13, 1],
+        [7, 7],
+    ]
+    .map(|[h, w]| whole_case(&[240], 17, [1, h, w, 3]))
+    .into();
+    // Parts begin and end within sources and at their ends.
+    cases.push(whole_case(&[150, 16, 120], 16, [3, 3, 5, 3]));
+    cases.push(whole_case(&[2048, 2048], 20, [2, 3, 2, 1]));
+    cases.push(whole_case(&[240], 16, [1, 2, 17, 3]));
+    cases.push(whole_case(&[400, 200], 40, [2, 14, 15, 1]));
+    cases.push(Case {
+        coarse: None,
+        stride: 2,
+        ..whole_case(&[260], 33, [2, 5, 9, 3])
+    });
+    cases
+}
+
+#[test]
+fn large_layers_match_plain_loops() {
+    for case in large_cases() {
+        let (want, scale) = reference(&case);
+        for isa in Isa::available() {
+            let (got, _) = engine(isa, &case);
+            close(&got, &want, &scale).unwrap_or_else(|e| panic!("{isa:?}, {case:?}: {e}"));
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(target_family = "wasm", ignore = "there are no threads")]
+fn thread_counts_agree_bit_by_bit() {
+    let pools = [1, 2, 2, 3, 8].map(|threads| {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap()
+    });
+    let mut cases = large_cases();
+    cases.push(whole_case(&[37, 20], 70, [3, 21, 23, 3]));
+    for case in cases {
+        for isa in Isa::available() {
+            let [one, others @ ..] = pools.each_ref().map(|p| p.install(|| engine(isa, &case)));
+            assert!(
+                others.iter().all(|other| *other == one),
+                "{isa:?}, {case:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -8,12 +8,15 @@
 //! side by side, so a tap of a kernel is nothing but an offset.
 //!
 //! A tile may consist of two rows of up to 7 pixels: narrow maps would
-//! otherwise re-read the weights for every row.
+//! otherwise re-read the weights for every row. With AVX2, whose tiles are
+//! small, it may consist of any pixels, each a row of its own; see
+//! [`across`](super::across).
 
 // Loops over registers are written with indices: iterators over nested arrays
 // hide which vector meets which.
 #![allow(clippy::needless_range_loop)]
 
+use super::panel::PANEL;
 use crate::BLOCK;
 use crate::isa::{Isa, Kind};
 use crate::simd::Simd;
@@ -21,11 +24,17 @@ use crate::simd::Simd;
 /// Sources of one product.
 pub(crate) const MAX_SOURCES: usize = 8;
 
-/// Contribution of one source to a tile.
+/// Floats of a line of the cache.
+pub(super) const LINE: usize = 16;
+
+/// Most pixels of a tile whose pixels lie anywhere.
+pub(super) const ANYWHERE: usize = 6;
+
+/// Contribution of one source to a tile of up to `ROWS` rows.
 #[derive(Clone, Copy)]
-pub(crate) struct Run {
+pub(crate) struct Run<const ROWS: usize = 2> {
     /// First pixel of each row of the tile, at offset 0.
-    pub rows: [*const f32; 2],
+    pub rows: [*const f32; ROWS],
     /// Offset of each step from `rows`, in floats.
     pub offsets: *const u32,
     /// Number of steps.
@@ -36,10 +45,10 @@ pub(crate) struct Run {
     pub inner: usize,
 }
 
-impl Run {
+impl<const ROWS: usize> Run<ROWS> {
     /// No steps.
     pub(crate) const NONE: Self = Self {
-        rows: [std::ptr::null(); 2],
+        rows: [std::ptr::null(); ROWS],
         offsets: std::ptr::null(),
         steps: 0,
         stride: 1,
@@ -48,9 +57,9 @@ impl Run {
 }
 
 /// Everything that the kernel needs to know of a tile.
-pub(crate) struct Tile {
+pub(crate) struct Tile<const ROWS: usize = 2> {
     /// The first `used` count.
-    pub runs: [Run; MAX_SOURCES],
+    pub runs: [Run<ROWS>; MAX_SOURCES],
     pub used: usize,
     /// Weights of all steps of all runs, in order.
     pub weights: *const f32,
@@ -58,19 +67,42 @@ pub(crate) struct Tile {
     pub panel: usize,
     pub bias: *const f32,
     /// First pixel of each row, channel block 0 of the tile.
-    pub out: [*mut f32; 2],
+    pub out: [*mut f32; ROWS],
     /// Floats between channel blocks.
     pub out_block: usize,
     /// Map to add, or null.
-    pub residual: [*const f32; 2],
+    pub residual: [*const f32; ROWS],
     pub residual_block: usize,
     /// Map of half the resolution to add, or null: pixel `p` of the tile gets
     /// its pixel `(phase + p) / 2`.
-    pub coarse: [*const f32; 2],
+    pub coarse: [*const f32; ROWS],
     pub coarse_block: usize,
     pub phase: usize,
     /// Bounds of the result (activation).
     pub bounds: [f32; 2],
+    /// Where a tile is summed in parts: which this is.
+    pub part: Part,
+}
+
+/// A part of the steps of a tile. Between parts, the sums are in the place of the result.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    pub first: bool,
+    pub last: bool,
+    /// Weights that later tiles will read, two lines of them per step of this tile.
+    pub soon: *const f32,
+    /// Floats of them per step: two lines, or 0 where there are none.
+    pub soon_step: usize,
+}
+
+impl Part {
+    /// All steps.
+    pub(crate) const WHOLE: Self = Self {
+        first: true,
+        last: true,
+        soon: std::ptr::null(),
+        soon_step: 0,
+    };
 }
 
 /// Computes a tile.
@@ -80,7 +112,7 @@ pub(crate) struct Tile {
 /// Each run must be readable at `rows[r] + offset + pixel` for all its steps,
 /// weights and bias for the width of the tile, outputs writable and nobody
 /// else's.
-pub(crate) type TileFn = unsafe fn(&Tile);
+pub(crate) type TileFn<const ROWS: usize = 2> = unsafe fn(&Tile<ROWS>);
 
 /// Largest tile of an instruction set, for a panel of the given width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +158,16 @@ impl TileShape {
     }
 }
 
+/// The widest panel that the kernels of an instruction set read in sequence.
+pub(super) fn widest_panel(isa: Isa) -> usize {
+    match isa.kind() {
+        #[cfg(target_arch = "x86_64")]
+        // A tile reads all of a panel, so that its weights are no further apart than they must.
+        Kind::Avx2 => BLOCK,
+        _ => PANEL,
+    }
+}
+
 /// `acc += x · w` over all steps of a run. `PIXEL` is the distance of
 /// neighbouring pixels of the tile in the source. Returns the weights after
 /// the last one used.
@@ -136,15 +178,23 @@ unsafe fn accumulate<
     const Q: usize,
     const NV: usize,
     const PIXEL: usize,
+    const PARTS: bool,
+    const ROWS: usize,
 >(
-    run: &Run,
+    run: &Run<ROWS>,
     mut w: *const f32,
     panel: usize,
+    part: &mut Part,
     acc: &mut [[[S::V; NV]; Q]; R],
 ) -> *const f32 {
     for step in 0..run.steps {
         // SAFETY: contract of `TileFn`, for every access below.
         unsafe {
+            if PARTS {
+                S::soon(part.soon);
+                S::soon(part.soon.wrapping_add(LINE));
+                part.soon = part.soon.wrapping_add(part.soon_step);
+            }
             let offset = *run.offsets.add(step) as usize;
             let mut x = [run.rows[0]; R];
             for r in 0..R {
@@ -171,22 +221,62 @@ unsafe fn accumulate<
 }
 
 /// See [`TileFn`]; `R` rows of `Q` pixels × `NV` vectors. `PLANAR` sources
-/// have one channel per plane, others are blocked.
+/// have one channel per plane, others are blocked. Only where `PARTS` may the
+/// tile be a part.
 #[inline(always)]
-unsafe fn tile<S: Simd, const R: usize, const Q: usize, const NV: usize, const PLANAR: bool>(
-    t: &Tile,
+unsafe fn tile<
+    S: Simd,
+    const R: usize,
+    const Q: usize,
+    const NV: usize,
+    const PLANAR: bool,
+    const PARTS: bool,
+    const ROWS: usize,
+>(
+    t: &Tile<ROWS>,
 ) {
     // SAFETY: contract of `TileFn`, for every access below.
     unsafe {
         let mut acc = [[[S::zero(); NV]; Q]; R];
-        let mut w = t.weights;
+        let out = |r: usize, q: usize, v: usize| {
+            let (block, lane) = (v * S::LANES / BLOCK, v * S::LANES % BLOCK);
+            t.out[r].add(block * t.out_block + q * BLOCK + lane)
+        };
+        if PARTS && !t.part.first {
+            for r in 0..R {
+                for q in 0..Q {
+                    for v in 0..NV {
+                        acc[r][q][v] = S::load(out(r, q, v));
+                    }
+                }
+            }
+        }
+        let (mut w, mut part) = (t.weights, t.part);
         for run in &t.runs[..t.used] {
             w = match (PLANAR, run.stride) {
-                (false, 1) => accumulate::<S, R, Q, NV, BLOCK>(run, w, t.panel, &mut acc),
-                (false, _) => accumulate::<S, R, Q, NV, { 2 * BLOCK }>(run, w, t.panel, &mut acc),
-                (true, 1) => accumulate::<S, R, Q, NV, 1>(run, w, t.panel, &mut acc),
-                (true, _) => accumulate::<S, R, Q, NV, 2>(run, w, t.panel, &mut acc),
+                (false, 1) => accumulate::<S, R, Q, NV, BLOCK, PARTS, ROWS>(
+                    run, w, t.panel, &mut part, &mut acc,
+                ),
+                (false, _) => accumulate::<S, R, Q, NV, { 2 * BLOCK }, PARTS, ROWS>(
+                    run, w, t.panel, &mut part, &mut acc,
+                ),
+                (true, 1) => {
+                    accumulate::<S, R, Q, NV, 1, PARTS, ROWS>(run, w, t.panel, &mut part, &mut acc)
+                }
+                (true, _) => {
+                    accumulate::<S, R, Q, NV, 2, PARTS, ROWS>(run, w, t.panel, &mut part, &mut acc)
+                }
             };
+        }
+        if PARTS && !t.part.last {
+            for r in 0..R {
+                for q in 0..Q {
+                    for v in 0..NV {
+                        S::store(out(r, q, v), acc[r][q][v]);
+                    }
+                }
+            }
+            return;
         }
         let [low, high] = [S::splat(&t.bounds[0]), S::splat(&t.bounds[1])];
         for v in 0..NV {
@@ -205,7 +295,7 @@ unsafe fn tile<S: Simd, const R: usize, const Q: usize, const NV: usize, const P
                         y = S::add(y, S::load(t.coarse[r].add(at)));
                     }
                     y = S::at_most(S::at_least(y, low), high);
-                    S::store(t.out[r].add(block * t.out_block + q * BLOCK + lane), y);
+                    S::store(out(r, q, v), y);
                 }
             }
         }
@@ -219,7 +309,7 @@ macro_rules! instances {
         $(#[$feature])?
         unsafe fn instance<const R: usize, const Q: usize, const PLANAR: bool>(t: &Tile) {
             // SAFETY: contract of `TileFn`; whoever holds an `Isa` may run it.
-            unsafe { tile::<$simd, R, Q, $nv, PLANAR>(t) }
+            unsafe { tile::<$simd, R, Q, $nv, PLANAR, false, 2>(t) }
         }
         match ($planar, $rows, $pixels) {
             $((false, 1, $one) => instance::<1, $one, false> as TileFn,)*
@@ -262,5 +352,30 @@ pub(crate) fn tile_fn(isa: Isa, panel: usize, planar: bool, rows: usize, pixels:
         Kind::Portable => instances!(
             crate::simd::Portable, , 4, planar, rows, pixels, [1 2], [1]
         ),
+    }
+}
+
+/// The kernel for a tile of `pixels` pixels anywhere, where there is one. The
+/// holder of `isa` may call it.
+pub(super) fn anywhere_fn(isa: Isa, pixels: usize) -> Option<TileFn<ANYWHERE>> {
+    match isa.kind() {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 => {
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn instance<const R: usize>(t: &Tile<ANYWHERE>) {
+                // SAFETY: contract of `TileFn`; whoever holds an `Isa` may run it.
+                unsafe { tile::<crate::simd::Avx2, R, 1, 2, false, true, ANYWHERE>(t) }
+            }
+            let all: [TileFn<ANYWHERE>; ANYWHERE] = [
+                instance::<1>,
+                instance::<2>,
+                instance::<3>,
+                instance::<4>,
+                instance::<5>,
+                instance::<6>,
+            ];
+            Some(all[pixels - 1])
+        }
+        _ => None,
     }
 }

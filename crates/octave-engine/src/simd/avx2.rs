@@ -61,6 +61,11 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn soon(line: *const f32) {
+        // SAFETY: trait contract; it never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
+    }
+    #[inline(always)]
     unsafe fn transpose16(from: &[*const f32; 16], to: &[*mut f32; 16]) {
         // SAFETY: trait contract; the offsets 0 and 8 leave 8 floats each.
         unsafe {

@@ -54,6 +54,9 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn at_most(x: Self::V, limit: Self::V) -> Self::V;
     /// The larger one; a NaN in either wins.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// Says that a line of memory, valid or not, will be read some time later.
+    #[inline(always)]
+    unsafe fn soon(_line: *const f32) {}
     /// Transposes 16×16 floats: `to[j][i] = from[i][j]`. Every pointer must
     /// be valid for 16 floats; the rows of `to` must not overlap others.
     unsafe fn transpose16(from: &[*const f32; 16], to: &[*mut f32; 16]);

@@ -117,7 +117,7 @@ impl Pass<'_> {
             .collect();
         for &i in &wanted {
             let kernel = self.kernel(i, false);
-            ws.grads[i].zeros(conv.plan().output[paths[i].to], &kernel);
+            ws.grads[i].zeros(isa, conv.plan().output[paths[i].to], &kernel);
         }
         for range in conv.batches(conv.input_floats() + conv.output_floats()) {
             let mut tensors = conv.intake_inputs(self.operands, &wanted, &mut ws.x);
@@ -209,7 +209,7 @@ impl Pass<'_> {
         }
         let plan = self.conv.plan();
         let channels = plan.input[from];
-        let width = panel_width(channels, plan.groups);
+        let width = panel_width(isa, channels, plan.groups);
         let depths = pooled(self.conv, from);
         for pooled in depths.clone() {
             let paths = self

@@ -85,7 +85,8 @@ impl OctConv {
     /// Packs the kernels of the paths that are added to a level.
     fn pack(&self, isa: Isa, operands: &Operands<'_>, to: usize, ws: &mut Workspace) {
         let plan = self.plan();
-        let (channels, width) = (plan.output[to], panel_width(plan.output[to], plan.groups));
+        let channels = plan.output[to];
+        let width = panel_width(isa, channels, plan.groups);
         for (up, packed) in ws.packed[to]
             .iter_mut()
             .enumerate()

@@ -231,7 +231,7 @@ pub(super) fn input_grad(
             groups,
             transposed: true,
         }];
-        let width = panel_width(c_in, groups);
+        let width = panel_width(isa, c_in, groups);
         packed.pack_panels(isa, c_in, width, if any { &list } else { &[] }, None);
         let size = [(h + 1 - parity[0]) / 2, (w + 1 - parity[1]) / 2];
         map.reset([n, c_in, size[0], size[1]], 0);

@@ -7,136 +7,20 @@
 //! it walks the pixels in runs of rows small enough for the first-level cache,
 //! and for each run through all of its tiles. So sums need no second copy, and
 //! their order depends on nothing but shapes.
+//!
+//! A tile of AVX2 has six inputs, which divide neither sixteen channels nor nine taps: it takes them from
+//! the list of all channels and taps of a block.
 
-// See `conv::tile`.
-#![allow(clippy::needless_range_loop)]
+mod tile;
 
 use std::ops::Range;
 
 use crate::BLOCK;
 use crate::buffer::Shared;
 use crate::conv::{PackedWeights, SourceShape, TileShape};
-use crate::isa::{Isa, Kind};
+use crate::isa::Isa;
 use crate::map::BlockedMap;
-use crate::simd::Simd;
-
-/// Input channels (or, for planar inputs, taps of a row) of a tile.
-#[derive(Clone, Copy)]
-struct Tile {
-    x: *const f32,
-    /// Floats from pixel to pixel and row to row of `x`.
-    pixel: usize,
-    x_row: usize,
-    dy: *const f32,
-    dy_block: usize,
-    dy_row: usize,
-    /// Floats from image to image of `x` and `dy`.
-    x_image: usize,
-    dy_image: usize,
-    images: usize,
-    rows: usize,
-    width: usize,
-    acc: *mut f32,
-    /// Floats from one input channel to the next in `acc`.
-    panel: usize,
-}
-
-type TileFn = unsafe fn(&Tile);
-
-/// `acc[i][o] += Σ x[pixel][i] · dy[pixel][o]` for `CI` inputs.
-///
-/// # Safety
-///
-/// `x` must be readable for `CI` floats, `dy` for `NV` vectors, at all pixels
-/// of all rows; `acc` for `CI` rows, and nobody else may access it.
-#[inline(always)]
-unsafe fn tile<S: Simd, const CI: usize, const NV: usize>(t: &Tile) {
-    // SAFETY: contract of this function, for every access below.
-    unsafe {
-        let mut acc = [[S::zero(); NV]; CI];
-        for i in 0..CI {
-            for v in 0..NV {
-                acc[i][v] = S::load(t.acc.add(i * t.panel + v * S::LANES));
-            }
-        }
-        // Without a border, rows follow each other: one long row.
-        let joined = t.x_row == t.width * t.pixel && t.dy_row == t.width * BLOCK;
-        let (rows, width) = if joined {
-            (1, t.rows * t.width)
-        } else {
-            (t.rows, t.width)
-        };
-        for row in 0..t.images * rows {
-            let (image, row) = (row / rows, row % rows);
-            let mut x = t.x.add(image * t.x_image + row * t.x_row);
-            let mut dy = t.dy.add(image * t.dy_image + row * t.dy_row);
-            for _ in 0..width {
-                let mut d = [S::zero(); NV];
-                for v in 0..NV {
-                    let lane = v * S::LANES;
-                    d[v] = S::load(dy.add(lane / BLOCK * t.dy_block + lane % BLOCK));
-                }
-                for i in 0..CI {
-                    let a = S::splat(x.add(i));
-                    for v in 0..NV {
-                        acc[i][v] = S::mul_add(a, d[v], acc[i][v]);
-                    }
-                }
-                x = x.wrapping_add(t.pixel);
-                dy = dy.wrapping_add(BLOCK);
-            }
-        }
-        for i in 0..CI {
-            for v in 0..NV {
-                S::store(t.acc.add(i * t.panel + v * S::LANES), acc[i][v]);
-            }
-        }
-    }
-}
-
-/// Kernel and its input channels per tile.
-fn tile_fn(isa: Isa, panel: usize) -> (TileFn, usize) {
-    // Only AVX-512 has tiles as wide as any panel.
-    let _ = panel;
-    match isa.kind() {
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => {
-            use crate::simd::Avx512;
-            #[target_feature(enable = "avx512f")]
-            unsafe fn wide(t: &Tile) {
-                // SAFETY: contract of `tile`; the holder of the `Isa` may.
-                unsafe { tile::<Avx512, 8, 2>(t) }
-            }
-            #[target_feature(enable = "avx512f")]
-            unsafe fn narrow(t: &Tile) {
-                // SAFETY: as above.
-                unsafe { tile::<Avx512, 8, 1>(t) }
-            }
-            (if panel == BLOCK { narrow } else { wide }, 8)
-        }
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => {
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn instance(t: &Tile) {
-                // SAFETY: as above.
-                unsafe { tile::<crate::simd::Avx2, 4, 2>(t) }
-            }
-            (instance, 4)
-        }
-        #[cfg(target_arch = "aarch64")]
-        Kind::Neon => {
-            #[target_feature(enable = "neon")]
-            unsafe fn instance(t: &Tile) {
-                // SAFETY: as above.
-                unsafe { tile::<crate::simd::Neon, 4, 4>(t) }
-            }
-            (instance, 4)
-        }
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        Kind::Simd128 => (tile::<crate::simd::Simd128, 2, 4>, 2),
-        Kind::Portable => (tile::<crate::simd::Portable, 2, 4>, 2),
-    }
-}
+use tile::{LISTED, Tile, listed_fn, tile_fn};
 
 /// The input of a weight gradient.
 #[derive(Clone, Copy)]
@@ -280,8 +164,6 @@ impl<'a> WeightGrad<'a> {
         let [kh, kw] = shape.size;
         let (taps, matrix) = (kh * kw, BLOCK * panel.width);
         let steps = &self.plan.steps()[panel.steps[0].clone()];
-        let (kernel, inputs) = tile_fn(isa, panel.width);
-        let channels = TileShape::new(isa, panel.width).channels;
         let [images, _, h, w] = self.dy.dims();
         let dy_panel = panel.first / BLOCK * self.dy.block_stride();
         // Rows of 32 + 16 channels for three quarters of a 32 KiB cache.
@@ -302,38 +184,71 @@ impl<'a> WeightGrad<'a> {
                         image * self.input.image + block * self.input.block + y * self.input.row,
                     );
                     let acc = self.acc.get().wrapping_add(panel.start + b * taps * matrix);
-                    for ci in (0..used).step_by(inputs) {
-                        for t in 0..taps {
-                            for co in (0..panel.width).step_by(channels) {
-                                let dy = dy_panel
-                                    + image * self.dy.image_stride()
-                                    + co / BLOCK * self.dy.block_stride()
-                                    + y * self.dy.row_stride();
-                                let tile = Tile {
-                                    x: x.wrapping_add(
-                                        t / kw * self.input.tap[0]
-                                            + t % kw * self.input.tap[1]
-                                            + ci,
-                                    ),
-                                    pixel: self.input.pixel,
-                                    x_row: self.input.row,
-                                    dy: self.dy.origin_ptr().wrapping_add(dy),
-                                    dy_block: self.dy.block_stride(),
-                                    dy_row: self.dy.row_stride(),
-                                    x_image: self.input.image,
-                                    dy_image: self.dy.image_stride(),
-                                    images: together.min(images - image),
-                                    rows: count,
-                                    width: w,
-                                    acc: acc.wrapping_add(t * matrix + ci * panel.width + co),
-                                    panel: panel.width,
-                                };
-                                // SAFETY: taps stay within the border of the
-                                // input; this part of `acc` is this job's.
-                                unsafe { kernel(&tile) };
-                            }
-                        }
+                    let tile = Tile {
+                        x,
+                        pixel: self.input.pixel,
+                        x_row: self.input.row,
+                        dy: self.dy.origin_ptr().wrapping_add(
+                            dy_panel + image * self.dy.image_stride() + y * self.dy.row_stride(),
+                        ),
+                        dy_block: self.dy.block_stride(),
+                        dy_row: self.dy.row_stride(),
+                        x_image: self.input.image,
+                        dy_image: self.dy.image_stride(),
+                        images: together.min(images - image),
+                        rows: count,
+                        width: w,
+                        acc,
+                        panel: panel.width,
+                        list: [(0, 0); LISTED],
+                    };
+                    // SAFETY: taps stay within the border of the input; this part of `acc` is
+                    // this job's.
+                    unsafe { self.block(isa, tile, [used, taps, kw]) };
+                }
+            }
+        }
+    }
+
+    /// All sums of a block of input channels over the pixels of a tile, which is at its first
+    /// channel and tap: of `[channels, taps, taps of a row]`.
+    ///
+    /// # Safety
+    ///
+    /// Contract of [`TileFn`](tile::TileFn), for all channels and taps.
+    unsafe fn block(&self, isa: Isa, mut tile: Tile, [used, taps, kw]: [usize; 3]) {
+        let (kernel, inputs) = tile_fn(isa, tile.panel);
+        let channels = TileShape::new(isa, tile.panel).channels;
+        let (x, dy, acc) = (tile.x, tile.dy, tile.acc);
+        // From the first channel and tap to another, in the input and in the sums.
+        let place = |ci: usize, t: usize| {
+            let tap = t / kw * self.input.tap[0] + t % kw * self.input.tap[1];
+            (tap + ci, (t * BLOCK + ci) * tile.panel)
+        };
+        for co in (0..tile.panel).step_by(channels) {
+            tile.dy = dy.wrapping_add(co / BLOCK * tile.dy_block);
+            let acc = acc.wrapping_add(co);
+            if listed_fn(isa, 1).is_some() {
+                (tile.x, tile.acc) = (x, acc);
+                let count = used * taps;
+                let tiles = count.div_ceil(LISTED);
+                for i in 0..tiles {
+                    let range = i * count / tiles..(i + 1) * count / tiles;
+                    for (place_of, j) in tile.list.iter_mut().zip(range.clone()) {
+                        *place_of = place(j % used, j / used);
                     }
+                    let kernel = listed_fn(isa, range.len()).expect("as above");
+                    // SAFETY: contract.
+                    unsafe { kernel(&tile) };
+                }
+                continue;
+            }
+            for ci in (0..used).step_by(inputs) {
+                for t in 0..taps {
+                    let (from, to) = place(ci, t);
+                    (tile.x, tile.acc) = (x.wrapping_add(from), acc.wrapping_add(to));
+                    // SAFETY: contract.
+                    unsafe { kernel(&tile) };
                 }
             }
         }
@@ -375,6 +290,7 @@ impl<'a> WeightGrad<'a> {
                     width: w,
                     acc: acc.wrapping_add(tap * 2 * BLOCK + co),
                     panel: 2 * BLOCK,
+                    list: [(0, 0); LISTED],
                 };
                 // SAFETY: contract of this function.
                 unsafe { kernel(&tile) };
