@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::panel::PANEL;
-use super::prepare::{Prepared, Sum};
+use super::panel::{PANEL, SourceShape};
+use super::prepare::{Prepared, SourceGeometry, Sum};
 use super::tile::widest_panel;
 use crate::BLOCK;
 use crate::isa::Isa;
@@ -15,6 +15,9 @@ pub(super) struct Job {
     pub images: Range<usize>,
     pub rows: Range<usize>,
 }
+
+/// Images, and rows of each of them.
+type Rows = (Range<usize>, Range<usize>);
 
 /// Multiply–adds of a row of a panel.
 fn row_cost(sum: &Sum<'_>, panel: usize) -> usize {
@@ -50,7 +53,7 @@ pub(super) fn cut(isa: Isa, products: &[Prepared<'_>]) -> Vec<Job> {
         }
         let panels = p.fine.weights.panels().len();
         let (parts, outside) = order(isa, p, (share / cost(p, 0)).max(1));
-        let mut add = |panel, part: &(Range<usize>, Range<usize>)| {
+        let mut add = |panel, part: &Rows| {
             let (images, rows) = part.clone();
             jobs.push(Job {
                 product,
@@ -73,39 +76,52 @@ pub(super) fn cut(isa: Isa, products: &[Prepared<'_>]) -> Vec<Job> {
 }
 
 /// Parts of about `rows` rows, and whether to do all panels of a part before the next part.
-fn order(isa: Isa, p: &Prepared<'_>, rows: usize) -> (Vec<(Range<usize>, Range<usize>)>, bool) {
+fn order(isa: Isa, p: &Prepared<'_>, rows: usize) -> (Vec<Rows>, bool) {
     // Tiles of sixteen channels read the inputs twice as often as those of a whole panel.
-    if widest_panel(isa) < PANEL {
-        let fit = rows_that_fit(p);
-        if fit < rows {
-            let parts = parts(p, fit);
-            if rows_outside(p, parts.len()) {
-                return (parts, true);
-            }
-        }
+    if widest_panel(isa) < PANEL
+        && let Some(parts) = parts_that_fit(p, rows)
+    {
+        return (parts, true);
     }
     let parts = parts(p, rows);
     let outside = rows_outside(p, parts.len());
     (parts, outside)
 }
 
-/// Rows whose inputs stay in the cache of a core from panel to panel, beside the weights of one.
-fn rows_that_fit(p: &Prepared<'_>) -> usize {
+/// Parts whose inputs stay in the cache of a core from panel to panel, beside the weights of one,
+/// if inputs of `rows` rows would not and less is read from beyond the cache than panel by panel.
+fn parts_that_fit(p: &Prepared<'_>, rows: usize) -> Option<Vec<Rows>> {
     const CACHE: usize = 48 << 10;
+    // Panels of groups read inputs of their own.
+    if p.fine.weights.shapes().iter().any(|k| k.groups > 1) {
+        return None;
+    }
+    // All pixels of a strided kernel's input, or every other line of a strided tap's.
     let row = |s: &Sum<'_>| -> usize {
-        let shapes = s.weights.shapes().iter().zip(&s.sources);
-        shapes
-            .map(|(k, source)| k.c_in * s.width * source.stride)
-            .sum()
+        let read = |(k, source): (&SourceShape, &SourceGeometry)| {
+            let lines = if k.size[0] > 1 { source.stride } else { 1 };
+            k.c_in * s.width * source.stride * lines
+        };
+        s.weights.shapes().iter().zip(&s.sources).map(read).sum()
     };
     let coarse = p.coarse.iter().enumerate();
     let coarse = coarse.map(|(depth, (c, _))| row(c) >> (depth + 1));
-    (CACHE / (row(&p.fine) + coarse.sum::<usize>()).max(1)).max(1)
+    let row = row(&p.fine) + coarse.sum::<usize>();
+    let fit = (CACHE / row.max(1)).max(1);
+    if fit >= rows {
+        return None;
+    }
+    let parts = parts(p, fit);
+    let sums = p.coarse.iter().map(|(c, _)| c).chain([&p.fine]);
+    let weights = sums.map(|s| s.weights.data().len()).sum::<usize>();
+    let panels = p.fine.weights.panels().len();
+    let inputs = p.images * p.fine.height * row;
+    (inputs + weights * parts.len() < weights + inputs * panels).then_some(parts)
 }
 
 /// Cuts the rows of all images into parts of about `rows` rows: rows of one
 /// image, or whole images.
-fn parts(p: &Prepared<'_>, rows: usize) -> Vec<(Range<usize>, Range<usize>)> {
+fn parts(p: &Prepared<'_>, rows: usize) -> Vec<Rows> {
     let height = p.fine.height;
     let (images, rows) = if rows >= height {
         (rows / height, height)

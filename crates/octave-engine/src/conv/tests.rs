@@ -303,6 +303,10 @@ fn large_cases() -> Vec<Case> {
     cases.push(whole_case(&[240], 16, [1, 2, 17, 3]));
     cases.push(whole_case(&[400, 200], 40, [2, 14, 15, 1]));
     cases.push(Case {
+        stride: 2,
+        ..whole_case(&[130], 40, [2, 14, 13, 3])
+    });
+    cases.push(Case {
         coarse: None,
         stride: 2,
         ..whole_case(&[260], 33, [2, 5, 9, 3])

@@ -24,6 +24,9 @@ use crate::simd::Simd;
 /// Sources of one product.
 pub(crate) const MAX_SOURCES: usize = 8;
 
+/// How many steps before it reads them a kernel asks for pixels.
+const STEPS_AHEAD: usize = 2;
+
 /// Floats of a line of the cache.
 pub(super) const LINE: usize = 16;
 
@@ -194,6 +197,15 @@ unsafe fn accumulate<
                 S::soon(part.soon);
                 S::soon(part.soon.wrapping_add(LINE));
                 part.soon = part.soon.wrapping_add(part.soon_step);
+            }
+            // Blocks of channels lie too far apart for the processor to foresee.
+            if S::ASKS && PIXEL >= BLOCK {
+                let next = *run.offsets.add((step + STEPS_AHEAD).min(run.steps - 1)) as usize;
+                for r in 0..R {
+                    for q in 0..Q {
+                        S::next(run.rows[r].wrapping_add(next + q * PIXEL));
+                    }
+                }
             }
             let offset = *run.offsets.add(step) as usize;
             let mut x = [run.rows[0]; R];

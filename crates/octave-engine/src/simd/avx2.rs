@@ -10,6 +10,7 @@ pub(crate) struct Avx2;
 impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
+    const ASKS: bool = true;
 
     #[inline(always)]
     unsafe fn zero() -> __m256 {
@@ -59,6 +60,11 @@ impl Simd for Avx2 {
             let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a);
             _mm256_blendv_ps(_mm256_max_ps(a, b), a, nan)
         }
+    }
+    #[inline(always)]
+    unsafe fn next(line: *const f32) {
+        // SAFETY: trait contract; it never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
     }
     #[inline(always)]
     unsafe fn soon(line: *const f32) {

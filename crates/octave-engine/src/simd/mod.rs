@@ -54,6 +54,11 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn at_most(x: Self::V, limit: Self::V) -> Self::V;
     /// The larger one; a NaN in either wins.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// Whether kernels say what they will read.
+    const ASKS: bool = false;
+    /// Says that a line of memory, valid or not, will be read soon.
+    #[inline(always)]
+    unsafe fn next(_line: *const f32) {}
     /// Says that a line of memory, valid or not, will be read some time later.
     #[inline(always)]
     unsafe fn soon(_line: *const f32) {}
