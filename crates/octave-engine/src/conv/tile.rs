@@ -163,12 +163,13 @@ impl TileShape {
 
 /// The widest panel that the kernels of an instruction set read in sequence.
 pub(super) fn widest_panel(isa: Isa) -> usize {
-    match isa.kind() {
-        #[cfg(target_arch = "x86_64")]
-        // A tile reads all of a panel, so that its weights are no further apart than they must.
-        Kind::Avx2 => BLOCK,
-        _ => PANEL,
+    // A tile reads all of a panel, so that its weights are no further apart than they must.
+    #[cfg(target_arch = "x86_64")]
+    if isa.kind() == Kind::Avx2 {
+        return BLOCK;
     }
+    let _ = isa;
+    PANEL
 }
 
 /// `acc += x · w` over all steps of a run. `PIXEL` is the distance of
@@ -370,24 +371,23 @@ pub(crate) fn tile_fn(isa: Isa, panel: usize, planar: bool, rows: usize, pixels:
 /// The kernel for a tile of `pixels` pixels anywhere, where there is one. The
 /// holder of `isa` may call it.
 pub(super) fn anywhere_fn(isa: Isa, pixels: usize) -> Option<TileFn<ANYWHERE>> {
-    match isa.kind() {
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => {
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn instance<const R: usize>(t: &Tile<ANYWHERE>) {
-                // SAFETY: contract of `TileFn`; whoever holds an `Isa` may run it.
-                unsafe { tile::<crate::simd::Avx2, R, 1, 2, false, true, ANYWHERE>(t) }
-            }
-            let all: [TileFn<ANYWHERE>; ANYWHERE] = [
-                instance::<1>,
-                instance::<2>,
-                instance::<3>,
-                instance::<4>,
-                instance::<5>,
-                instance::<6>,
-            ];
-            Some(all[pixels - 1])
+    #[cfg(target_arch = "x86_64")]
+    if isa.kind() == Kind::Avx2 {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn instance<const R: usize>(t: &Tile<ANYWHERE>) {
+            // SAFETY: contract of `TileFn`; whoever holds an `Isa` may run it.
+            unsafe { tile::<crate::simd::Avx2, R, 1, 2, false, true, ANYWHERE>(t) }
         }
-        _ => None,
+        let all: [TileFn<ANYWHERE>; ANYWHERE] = [
+            instance::<1>,
+            instance::<2>,
+            instance::<3>,
+            instance::<4>,
+            instance::<5>,
+            instance::<6>,
+        ];
+        return Some(all[pixels - 1]);
     }
+    let _ = (isa, pixels);
+    None
 }

@@ -134,24 +134,23 @@ pub(super) fn tile_fn(isa: Isa, panel: usize) -> (TileFn, usize) {
 
 /// The kernel for a tile of listed inputs, where there is one.
 pub(super) fn listed_fn(isa: Isa, inputs: usize) -> Option<TileFn> {
-    match isa.kind() {
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => {
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn instance<const CI: usize>(t: &Tile) {
-                // SAFETY: contract of `tile`; the holder of the `Isa` may.
-                unsafe { tile::<crate::simd::Avx2, CI, 2, true>(t) }
-            }
-            let all: [TileFn; LISTED] = [
-                instance::<1>,
-                instance::<2>,
-                instance::<3>,
-                instance::<4>,
-                instance::<5>,
-                instance::<6>,
-            ];
-            Some(all[inputs - 1])
+    #[cfg(target_arch = "x86_64")]
+    if isa.kind() == Kind::Avx2 {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn instance<const CI: usize>(t: &Tile) {
+            // SAFETY: contract of `tile`; the holder of the `Isa` may.
+            unsafe { tile::<crate::simd::Avx2, CI, 2, true>(t) }
         }
-        _ => None,
+        let all: [TileFn; LISTED] = [
+            instance::<1>,
+            instance::<2>,
+            instance::<3>,
+            instance::<4>,
+            instance::<5>,
+            instance::<6>,
+        ];
+        return Some(all[inputs - 1]);
     }
+    let _ = (isa, inputs);
+    None
 }
