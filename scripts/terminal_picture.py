@@ -87,7 +87,7 @@ def draw(screen):
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" '
         f'font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" '
-        f'font-size="{SIZE}" style="white-space: pre">',
+        f'font-size="{SIZE}" xml:space="preserve">',
         f'<rect width="100%" height="100%" rx="6" fill="{PAPER}"/>',
     ]
     for row in range(screen.lines):

@@ -51,7 +51,8 @@ fn seeds() -> Vec<Vec<u8>> {
     archives.into_iter().chain(kits).chain(lists).collect()
 }
 
-fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+/// A tar archive.
+pub(crate) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = Header::new_ustar();
@@ -138,7 +139,7 @@ fn check_inside(scratch: &Path) {
 
 /// Makes the checksums of the headers of an archive right, and of those in it, without which readers go
 /// no further.
-fn with_checksums(archive: &mut [u8]) {
+pub(crate) fn with_checksums(archive: &mut [u8]) {
     let mut at = 0;
     while let Some(block) = archive.get_mut(at..at + 512) {
         let header = block.first_chunk_mut().map(tar_header);
