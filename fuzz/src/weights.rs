@@ -47,7 +47,7 @@ fn seeds() -> Vec<Vec<u8>> {
         SMALL.contains(&name)
     }));
     seeds.extend(["tiny.bpk", "tiny.safetensors"].map(|name| saved(&TINY, name)));
-    let mut config = OctNetConfig::new(Arch::OctNet20, 3);
+    let mut config = OctNetConfig::new(Arch::OctResNet20, 3);
     config.width = 0.25;
     let shares = Shares::of(&[0.5, 0.25, 0.25]).expect("there are three");
     config.alpha = Alpha::of_shares([shares, shares, Shares::PLAIN]);
