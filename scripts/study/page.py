@@ -212,7 +212,8 @@ def shown(results, settings):
                 continue
             arms = found.setdefault(way, {arm: [] for arm in settings.shown_arms})
             arms[run["arm"]].append(100 * row["top1"])
-    return found
+    # First the images as they are.
+    return dict(sorted(found.items(), key=lambda item: item[0] != "clean"))
 
 
 def progress_table(results, settings):

@@ -158,7 +158,8 @@ proptest! {
             }
             let [want_dx, want_dg, want_db] = norm.naive_backward(&naive, &wide(&x), &want);
             near(&dx, &want_dx, 3e-5)?;
-            near(&dg, &want_dg, 1e-6 * norm.count())?;
+            // Few pixels may differ by little from their mean, which is near 3.
+            near(&dg, &want_dg, (1e-6 * norm.count()).max(3e-5))?;
             near(&db, &want_db, 1e-6 * norm.count())?;
         }
     }
