@@ -14,10 +14,10 @@
 use std::ops::Range;
 use std::ptr::{null, null_mut};
 
-use super::panel::{PANEL, Panel};
-use super::pass::{Blocks, Row, read};
+use super::panel::Panel;
+use super::pass::{Blocks, Row, Tiles, read};
 use super::prepare::Sum;
-use super::tile::{ANYWHERE, LINE, MAX_SOURCES, Part, Run, Tile, TileFn, anywhere_fn};
+use super::tile::{ANYWHERE, LINE, MAX_SOURCES, Part, Run, Tile, anywhere_fn};
 use crate::BLOCK;
 use crate::isa::Isa;
 
@@ -29,39 +29,6 @@ const NARROW: usize = 15;
 
 /// Lines of weights that a tile asks for in each of its steps.
 const LINES: usize = 2;
-
-/// All pixels of a pass, in tiles: `longer` of `base + 1`, then those of `base`.
-struct Tiles {
-    count: usize,
-    base: usize,
-    longer: usize,
-    long: TileFn<ANYWHERE>,
-    short: TileFn<ANYWHERE>,
-}
-
-impl Tiles {
-    fn new(isa: Isa, pixels: usize) -> Self {
-        let count = pixels.div_ceil(ANYWHERE);
-        let (base, longer) = (pixels / count, pixels % count);
-        let kernel = |pixels| anywhere_fn(isa, pixels).expect("`is_across` asks for one");
-        Self {
-            count,
-            base,
-            longer,
-            long: kernel(base + usize::from(longer > 0)),
-            short: kernel(base),
-        }
-    }
-
-    /// Pixels and kernel of a tile.
-    fn get(&self, tile: usize) -> (usize, TileFn<ANYWHERE>) {
-        if tile < self.longer {
-            (self.base + 1, self.long)
-        } else {
-            (self.base, self.short)
-        }
-    }
-}
 
 /// Puts pixels into tiles, one after another.
 struct Pixels<'a, F> {
@@ -113,8 +80,7 @@ impl<'a, F: Fn(usize) -> Row> Pixels<'a, F> {
     fn next(&mut self) -> Row {
         let row = (self.at)(self.next_row);
         for (from, s) in self.sources.iter_mut().zip(&self.sum.sources) {
-            let at = row.image * s.image + s.stride * row.y * s.row;
-            *from = s.base.get().wrapping_add(at);
+            *from = s.start(&row);
         }
         (self.row, self.x) = (Some(row), 0);
         self.next_row += 1;
@@ -143,13 +109,9 @@ impl Sum<'_> {
         at: impl Fn(usize) -> Row,
     ) {
         let panel = &self.weights.panels()[panel];
-        let tiles = Tiles::new(isa, rows * self.width);
-        let zeros = [0.0f32; PANEL];
-        let bias = if bias {
-            &self.weights.bias()[panel.first..]
-        } else {
-            &zeros
-        };
+        let kernel = |pixels| anywhere_fn(isa, pixels).expect("`is_across` asks for one");
+        let tiles = Tiles::new(rows * self.width, ANYWHERE, kernel);
+        let bias = self.bias(panel, bias);
         let parts = panel.floats().div_ceil(PART).max(1);
         for channel in (0..panel.width).step_by(BLOCK) {
             for part in 0..parts {

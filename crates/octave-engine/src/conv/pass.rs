@@ -1,7 +1,7 @@
 //! Rows of a panel, tile by tile.
 
 use super::panel::{PANEL, Panel};
-use super::prepare::Sum;
+use super::prepare::{SourceGeometry, Sum};
 use super::tile::{MAX_SOURCES, Part, Run, Tile, TileFn, TileShape, tile_fn};
 use crate::BLOCK;
 use crate::isa::Isa;
@@ -24,42 +24,41 @@ pub(super) struct Blocks {
     pub coarse: usize,
 }
 
-/// Tiles along a row: `longer` of `base + 1` pixels, then those of `base`.
-struct Segments {
-    count: usize,
+/// Neighbouring pixels, cut into tiles: `longer` of `base + 1`, then those of `base`.
+pub(super) struct Tiles<const ROWS: usize> {
+    pub count: usize,
     base: usize,
     longer: usize,
-    long: TileFn,
-    short: TileFn,
-    /// For two rows at once, where they fit in a tile.
-    double: Option<TileFn>,
+    long: TileFn<ROWS>,
+    short: TileFn<ROWS>,
 }
 
-impl Segments {
-    fn new(isa: Isa, panel: usize, pixels: usize, width: usize) -> Self {
-        let count = width.div_ceil(pixels);
-        let (base, longer) = (width / count, width % count);
-        let kernel = |rows, pixels| tile_fn(isa, panel, false, rows, pixels);
+impl<const ROWS: usize> Tiles<ROWS> {
+    /// Tiles of at most `most` pixels, each by the kernel for as many.
+    pub(super) fn new(pixels: usize, most: usize, kernel: impl Fn(usize) -> TileFn<ROWS>) -> Self {
+        let count = pixels.div_ceil(most);
+        let (base, longer) = (pixels / count, pixels % count);
         Self {
             count,
             base,
             longer,
-            long: kernel(1, base + usize::from(longer > 0)),
-            short: kernel(1, base),
-            double: (2 * width <= pixels).then(|| kernel(2, base)),
+            long: kernel(base + usize::from(longer > 0)),
+            short: kernel(base),
         }
     }
 
-    /// Pixels and kernel of a segment of a single row.
+    /// Pixels and kernel of a tile.
     #[inline(always)]
-    fn single(&self, segment: usize) -> (usize, TileFn) {
-        if segment < self.longer {
+    pub(super) fn get(&self, tile: usize) -> (usize, TileFn<ROWS>) {
+        if tile < self.longer {
             (self.base + 1, self.long)
         } else {
             (self.base, self.short)
         }
     }
+}
 
+impl Tiles<2> {
     /// Computes a row, given its first tile.
     ///
     /// # Safety
@@ -69,8 +68,8 @@ impl Segments {
     unsafe fn along(&self, mut tile: Tile) {
         let (coarse, used) = (tile.coarse, tile.used);
         let mut x = 0;
-        for segment in 0..self.count {
-            let (pixels, kernel) = self.single(segment);
+        for i in 0..self.count {
+            let (pixels, kernel) = self.get(i);
             // SAFETY: contract.
             unsafe { kernel(&tile) };
             x += pixels;
@@ -96,6 +95,15 @@ pub(super) fn read(p: *const f32, offset: usize) -> *const f32 {
     }
 }
 
+impl SourceGeometry {
+    /// Where the pixels begin that a row reads.
+    #[inline(always)]
+    pub(super) fn start(&self, row: &Row) -> *const f32 {
+        let at = row.image * self.image + self.stride * row.y * self.row;
+        self.base.get().wrapping_add(at)
+    }
+}
+
 impl Sum<'_> {
     /// Computes `rows` rows of a panel. Rows are paired where two fit in a
     /// tile; they need not be neighbours.
@@ -118,20 +126,18 @@ impl Sum<'_> {
             return unsafe { self.pass_across(isa, panel, bias, rows, blocks, at) };
         }
         let shape = TileShape::new(isa, p.width);
-        let segments = Segments::new(isa, p.width, shape.pixels, self.width);
-        let zeros = [0.0f32; PANEL];
+        let kernel = |rows, pixels| tile_fn(isa, p.width, false, rows, pixels);
+        let tiles = Tiles::new(self.width, shape.pixels, |pixels| kernel(1, pixels));
+        // For two rows at once, where they fit in a tile.
+        let double = (2 * self.width <= shape.pixels).then(|| kernel(2, self.width));
         let weights = self.weights.data()[p.start..].as_ptr();
-        let bias = if bias {
-            self.weights.bias()[p.first..].as_ptr()
-        } else {
-            zeros.as_ptr()
-        };
+        let bias = self.bias(p, bias).as_ptr();
         let mut runs = self.runs(p);
         for channel in (0..p.width).step_by(shape.channels) {
             let block = channel / BLOCK;
             let mut r = 0;
             while r < rows {
-                let pair = segments.double.filter(|_| r + 1 < rows);
+                let pair = double.filter(|_| r + 1 < rows);
                 let first = at(r);
                 let second = if pair.is_some() { at(r + 1) } else { first };
                 let lines = [&first, &second];
@@ -157,11 +163,20 @@ impl Sum<'_> {
                 unsafe {
                     match pair {
                         Some(double) => double(&tile),
-                        None => segments.along(tile),
+                        None => tiles.along(tile),
                     }
                 }
                 r += 1 + usize::from(pair.is_some());
             }
+        }
+    }
+
+    /// The bias of a panel, or zeros.
+    pub(super) fn bias(&self, panel: &Panel, wanted: bool) -> &[f32] {
+        if wanted {
+            &self.weights.bias()[panel.first..]
+        } else {
+            &[0.0; PANEL]
         }
     }
 
@@ -180,10 +195,7 @@ impl Sum<'_> {
     #[inline(always)]
     fn start(&self, runs: &mut [Run; MAX_SOURCES], lines: [&Row; 2]) {
         for (run, s) in runs.iter_mut().zip(&self.sources) {
-            run.rows = lines.map(|row| {
-                let at = row.image * s.image + s.stride * row.y * s.row;
-                s.base.get().wrapping_add(at)
-            });
+            run.rows = lines.map(|row| s.start(row));
         }
     }
 }
