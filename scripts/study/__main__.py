@@ -76,18 +76,9 @@ def missing(results, whats):
     return list({work.key(what): what for what in whats if results.get(what) is None}.values())
 
 
-def trainer(command):
-    def train(run):
-        answer = work.train(command, run)
-        work.forget(command, run)
-        return answer
-
-    return train
-
-
 def train_all(command, results, runs, workers):
-    ask = trainer(command)
-    jobs = [functools.partial(measure, results, run, ask) for run in missing(results, runs)]
+    ask = functools.partial(work.train, command)
+    jobs = [functools.partial(measure, results, run, ask) for run in runs]
     work.in_turns(jobs, workers)
 
 
@@ -114,7 +105,7 @@ def show_all(command, results, settings, workers):
     # then reach takes the place of what is on record.
     lost = {work.key(run): run for what, run in whats.values() if results.get(what) is None}
     lost = [run for run in lost.values() if not work.weights(command, run).exists()]
-    work.in_turns([functools.partial(measure, results, run, trainer(command)) for run in lost], workers)
+    train_all(command, results, lost, workers)
 
     todo = missing(results, [what for what, _ in whats.values()])
     work.in_turns([functools.partial(measure, results, what, ask) for what in todo], workers)
@@ -130,15 +121,15 @@ def main():
         print(split.make(args.data, args.runs / "data"), file=sys.stderr)
     for stage in [stage for stage in STAGES if stage in args.stages]:
         if stage == "tune":
-            train_all(command, results, tunings(settings), args.workers)
+            train_all(command, results, missing(results, tunings(settings)), args.workers)
         elif stage == "clock":
             clock_all(command, results, settings)
             for width in settings.clocked_widths:
                 clock_all(command, results, at_width(settings, width))
         elif stage == "final":
-            train_all(command, results, finals(results, settings), args.workers)
+            train_all(command, results, missing(results, finals(results, settings)), args.workers)
         elif stage == "timed":
-            runs = finals(results, settings, timed=True)
+            runs = missing(results, finals(results, settings, timed=True))
             train_all(command, results, runs, args.workers)
         elif stage == "robustness":
             show_all(command, results, settings, args.workers)

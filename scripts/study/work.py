@@ -87,6 +87,8 @@ def train(command, run):
         rows = list(csv.DictReader(file))
     if len(rows) < run["epochs"]:
         raise RuntimeError(f"stopped: {place}")
+    # Checkpoints are large, and nothing needs those of a finished run.
+    shutil.rmtree(place / "checkpoint", ignore_errors=True)
     last = {name: float(rows[-1][name]) for name in ["train_top1", "val_loss", "val_top1"]}
     return {**last, "seconds": round(sum(float(row["seconds"]) for row in rows), 1)}
 
@@ -148,8 +150,3 @@ def show(command, what, run, settings):
         arguments = ["evaluate", weights(command, run), *flags, "--workers", 1, "--json"]
         rows = json.loads(command(*arguments, log=log))
     return {row["input"]: {"top1": row["top1"], "loss": row["loss"]} for row in rows}
-
-
-def forget(command, run):
-    """Checkpoints are large, and nothing needs those of a finished run."""
-    shutil.rmtree(folder(command, run) / "checkpoint", ignore_errors=True)
