@@ -143,9 +143,9 @@ pub fn refusal(
     }
 }
 
-/// Gives the memory that the engine keeps for its next call back to the system: that of results which are
-/// dropped, and what it works on. All of it together is about what the largest training step or the largest network
-/// took. Worth a call where a program goes on after training; the next step takes the memory anew.
+/// Gives the memory that the engine keeps for its next call back to the system: about as much as the
+/// largest training step took. Call it where a program goes on after training; a later step allocates
+/// anew.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
